@@ -1,0 +1,1 @@
+//! The bundle: config.json and root file system.

@@ -1,12 +1,16 @@
 //! coracle, an OCI container runtime. (The architecture page is written here.)
 
-pub(crate) mod bundle;
+mod bundle;
 pub(crate) mod cgroup;
-pub(crate) mod container;
-pub(crate) mod error;
+mod container;
+mod error;
 pub(crate) mod fs;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod sync;
 pub(crate) mod sys;
+
+pub use bundle::Bundle;
+pub use container::{CgroupManager, Container, CreateOptions, ExecOptions, RunOptions, Runtime, State, Status};
+pub use error::{Error, Kind, Result, Warning};

@@ -1,16 +1,129 @@
-//! coracle, an OCI container runtime. (The architecture page is written here.)
+//! coracle, an OCI low-level container runtime: it turns a bundle (config.json and a root file system) into an
+//! isolated process.
+//!
+//! The program `coracle` is a thin command line over this library. A program of its own looks like this:
+//!
+//! ```no_run
+//! use coracle::{Bundle, CreateOptions, Runtime};
+//!
+//! fn main() -> coracle::Result<()> {
+//!     // The executable that enters a container must be one that the container cannot write.
+//!     coracle::seal()?;
+//!     let runtime = Runtime::new("/run/example").on_warning(|warning| eprintln!("{warning}"));
+//!     let bundle = Bundle::load("/var/lib/bundles/web")?;
+//!     let container = runtime.create("web", &bundle, &CreateOptions::default())?;
+//!     container.start()?;
+//!     println!("{:?}", container.state()?.status);
+//!     container.delete(true)
+//! }
+//! ```
+//!
+//! `create`, `run` and `exec` fork: they refuse a process with more threads than one. A threaded program sets
+//! [`Runtime::helper`], and these three operations run the `coracle` program instead.
+//!
+//! # One direction of flow
+//!
+//! ```text
+//! argv ──cli──▶ options
+//! bundle directory ──Bundle::load──▶ Config ──Plan::new(config, &HostFacts, &PlanOptions)──▶ Plan + warnings   (pure)
+//! Plan ──container::create──▶ state directory · cgroup · descriptors ──spawn──▶ child {pid, pidfd, sync}
+//!       parent: id maps · offsets · net devices · hooks · limits ◀──sync──▶ init::run(InitPlan, InitFds) ──▶ execve
+//!       parent ──store──▶ state.json      (the status is derived from the kernel, never trusted from disk)
+//! ```
+//!
+//! * The types of the configuration live in `bundle`, `plan` and `features` only. The child gets an `InitPlan`:
+//!   owned, validated, C strings ready. After `Plan` nobody reads configuration again; `exec` reads the
+//!   configuration that was stored at create, never `config.json` of the bundle.
+//! * What only the host can tell is `HostFacts`, gathered once, so that planning is tested without root.
+//! * Init's order is a plain list of calls in `init::sequence`. The sets are closed, so they are enums.
+//! * What changes the host is undone on failure, in reverse order, by guards.
+//!
+//! # The process model
+//!
+//! One clone3(2) for the common case. The runtime has one thread, and `sys::clone` checks that it has, so the
+//! child may run ordinary Rust.
+//!
+//! | user namespace | pid / time namespace | way |
+//! |---|---|---|
+//! | none | pid new or none | direct: clone3 with all new namespaces and, on cgroup2, CLONE_INTO_CGROUP |
+//! | none | pid joined | direct: the parent's setns(pid), clone3, setns back |
+//! | none | time new | direct: the parent unshares time, writes the offsets, clones, goes back |
+//! | new | pid new or none | direct: clone3(NEWUSER, NEWPID), the parent writes the maps, the child unshares the rest |
+//! | new | time new | an intermediate; the parent writes the offsets |
+//! | joined | pid or time new | an intermediate outside of the cgroup clones init with CLONE_PARENT |
+//! | any, rootless | pid joined | an intermediate |
+//!
+//! * NEWNET in the clone that makes the user namespace would leave sysfs owned by nobody; NEWTIME in a clone
+//!   freezes the offsets; that is why those are unshared afterwards.
+//! * The cgroup namespace is unshared by init once it sits in its cgroup.
+//! * `exec` is the same machinery: it joins by the pidfd of init, with one setns(2) where the kernel has it.
+//! * No process executes this program again after it joined a container's user namespace, and a process that
+//!   is on its way into a container is not dumpable. (An unprivileged runtime's child is, until its id maps are
+//!   written: /proc would not let the runtime write them.)
+//! * The executable itself is sealed: see `container::seal`.
+//!
+//! What parent and child say to each other is drawn at the head of `sync`; the start gate at the head of
+//! `sync::gate`.
+//!
+//! # Rooms
+//!
+//! Each may use the rooms below it, never one above.
+//!
+//! ```text
+//! main.rs cli/          the command line; uses only what this library exports
+//! container/            parent side: create spawn start exec signal delete store hooks console foreground …
+//! init/                 child side: mod.rs is THE sequence; intermediate join rootfs mount devices masks pivot …
+//! sync/                 frames, the protocol, the start gate
+//! cgroup/  fs/          control groups · resolution inside a root, private procfs
+//! plan/                 pure: what every room above reads
+//! bundle/ host features the configuration's types · facts of the host · what this build can do
+//! sys/                  the only unsafe code
+//! error state           what all of them speak
+//! ```
+//!
+//! # Fallbacks
+//!
+//! The floor is Linux 5.4. A newer call has a sibling function for kernels (or outer filters) without it:
+//!
+//! | feature | since | without it |
+//! |---|---|---|
+//! | clone3 | 5.3 | clone, and the move into cgroup2 by `cgroup.procs` |
+//! | CLONE_INTO_CGROUP | 5.7 | `cgroup.procs` |
+//! | setns with a pidfd | 5.8 | one descriptor for each namespace |
+//! | close_range | 5.9, CLOEXEC 5.11 | the listing of /proc/self/fd |
+//! | openat2 | 5.6 | a walk, component by component |
+//! | open_tree, move_mount, fsopen | 5.2 | mount through /proc/self/fd |
+//! | mount_setattr | 5.12 | remount through /proc/self/fd; recursive and id-mapped attributes are refused |
+//! | time namespaces | 5.6 | refused |
+//!
+//! # Decisions
+//!
+//! * **Not position independent**: relocating a static PIE costs 20 to 100 µs at every start and dirties the
+//!   pages that hold pointers, which every waiting init would keep as private memory. The parser of hostile
+//!   bytes is memory-safe Rust; the ASLR of the executable is the price.
+//! * **oci-spec** types are used where they are right; the configuration's own types replace those that refuse
+//!   good documents or lose order (capabilities, scheduler, pids, huge pages, RDT, seccomp names, …).
+//! * **seccompiler** provides the instruction type and compiles nothing here: it has one action, one
+//!   architecture and no flags for each filter.
+//! * **Warnings** are returned, not printed: the library never writes to stdout or stderr.
 
 mod bundle;
 pub(crate) mod cgroup;
 mod container;
 mod error;
+mod features;
 pub(crate) mod fs;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod plan;
+mod state;
 pub(crate) mod sync;
 pub(crate) mod sys;
 
 pub use bundle::Bundle;
-pub use container::{CgroupManager, Container, CreateOptions, ExecOptions, RunOptions, Runtime, State, Status};
+pub use container::clock::rfc3339;
+pub use container::seal::seal;
+pub use container::{CgroupManager, Container, CreateOptions, ExecOptions, RunOptions, Runtime};
 pub use error::{Error, Kind, Result, Warning};
+pub use features::{Features, features};
+pub use state::{State, Status};

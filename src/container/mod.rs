@@ -2,16 +2,38 @@
 //!
 //! Uses `init`, `sync`, `cgroup`, `fs`, `sys`, and `plan` as data. Called by `cli` and by users of the library.
 
+pub(crate) mod clock;
+mod console;
+mod create;
+mod delete;
+mod exec;
+mod foreground;
+mod guard;
+mod hooks;
+mod intel_rdt;
+mod limits;
+mod liveness;
+mod net_devices;
+mod notify_socket;
 pub(crate) mod options;
-pub(crate) mod state;
+mod run;
+pub(crate) mod seal;
+mod signal;
+mod spawn;
+mod start;
+mod store;
 
 use std::path::{Path, PathBuf};
 
 pub use options::{CgroupManager, CreateOptions, ExecOptions, RunOptions};
-pub use state::{State, Status};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Config};
+use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, Result, Warning};
+use crate::plan::hooks::Hooks;
+use crate::plan::ids;
+use crate::state::{State, Status};
+use store::{Directory, Record};
 
 /// A directory of containers and the settings that all operations on them share.
 #[derive(Clone, Debug)]
@@ -55,69 +77,162 @@ impl Runtime {
     }
 
     /// Makes a container from `bundle`: afterwards its init waits for [`Container::start`].
-    pub fn create(&self, _id: &str, _bundle: &Bundle, _options: &CreateOptions) -> Result<Container> {
-        Err(Error::new(Kind::Unsupported, "create"))
+    ///
+    /// # Errors
+    /// [`Kind::Exists`] when the id is taken, [`Kind::Config`] for a configuration that cannot be, and whatever
+    /// the host refuses. Nothing is left behind then.
+    pub fn create(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
+        create::create(self, id, bundle, options, None).map(|created| created.container)
     }
 
     /// Creates, starts, waits and deletes, and gives the exit code of the program (128+n for death by signal n);
     /// with [`RunOptions::detach`] creates and starts, and gives 0.
-    pub fn run(&self, _id: &str, _bundle: &Bundle, _create: &CreateOptions, _run: &RunOptions) -> Result<i32> {
-        Err(Error::new(Kind::Unsupported, "run"))
+    ///
+    /// # Errors
+    /// Those of [`Runtime::create`] and [`Container::start`].
+    pub fn run(&self, id: &str, bundle: &Bundle, create: &CreateOptions, run: &RunOptions) -> Result<i32> {
+        run::run(self, id, bundle, create, run)
     }
 
     /// The container named `id`.
-    pub fn container(&self, _id: &str) -> Result<Container> {
-        Err(Error::new(Kind::NotFound, "container does not exist"))
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is none.
+    pub fn container(&self, id: &str) -> Result<Container> {
+        ids::validate(id)?;
+        let directory = Directory::open(&self.root, id)?;
+        Ok(Container { runtime: self.clone(), directory, id: id.to_owned() })
     }
 
     /// The state of every container, by id. What cannot be read is a warning.
+    ///
+    /// # Errors
+    /// When the directory of the state cannot be read.
     pub fn states(&self) -> Result<Vec<State>> {
-        Ok(Vec::new())
+        let mut states = Vec::new();
+        for id in Directory::list(&self.root)? {
+            match self.container(&id).and_then(|container| container.state()) {
+                Ok(state) => states.push(state),
+                // Deleted meanwhile, or no directory of ours.
+                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Config) => {}
+                Err(error) => (self.on_warning)(&Warning::ignored(&error.context(format!("state of {id}")))),
+            }
+        }
+        Ok(states)
     }
 }
 
 /// A container that exists.
 #[derive(Debug)]
-pub struct Container {}
+pub struct Container {
+    runtime: Runtime,
+    directory: Directory,
+    id: String,
+}
 
 impl Container {
-    /// What `state` prints, derived from the kernel at the moment of the call.
-    pub fn state(&self) -> Result<State> {
-        Err(Error::new(Kind::Unsupported, "state"))
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
-    /// Lets init execute the program. Reports failures of startContainer hooks and of execve.
+    /// What `state` prints, derived from the kernel at the moment of the call.
+    ///
+    /// # Errors
+    /// When the state directory or /proc cannot be read.
+    pub fn state(&self) -> Result<State> {
+        let record = self.directory.load()?;
+        let status = liveness::status(&self.directory, record.as_ref())?;
+        let Some(record) = record else {
+            // `create` died or is at its very beginning.
+            return Err(Error::new(Kind::NotFound, "container does not exist")
+                .hint("its creation did not get far: delete it with --force"));
+        };
+        let pid = record.init.filter(|_| status != Status::Stopped).map_or(0, |init| init.pid);
+        Ok(record.state(status, pid))
+    }
+
+    /// Lets init execute the program.
+    ///
+    /// # Errors
+    /// [`Kind::Status`] unless the container is created; failures of startContainer and poststart hooks and of
+    /// execve.
     pub fn start(&self) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "start"))
+        start::start(self)
     }
 
     /// Runs one more process inside. Gives its exit code, or 0 when detached.
-    pub fn exec(&self, _options: &ExecOptions) -> Result<i32> {
-        Err(Error::new(Kind::Unsupported, "exec"))
+    ///
+    /// # Errors
+    /// [`Kind::Status`] unless the container is created or running; whatever keeps the process from executing.
+    pub fn exec(&self, options: &ExecOptions) -> Result<i32> {
+        exec::exec(self, options)
     }
 
     /// Sends `signal` (a number, 0 to 64) to init, or to every process with `all`.
-    pub fn kill(&self, _signal: i32, _all: bool) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "kill"))
+    ///
+    /// # Errors
+    /// [`Kind::Status`] when the container does not run.
+    pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
+        let record = self.record()?;
+        if all {
+            return Cgroup::from_record(&record.cgroup).signal_all(signal);
+        }
+        match record.init {
+            Some(init) => signal::send(init, signal),
+            None => Err(Error::new(Kind::Status, "container not running")),
+        }
     }
 
     /// Removes what is left of a stopped container; with `force` kills it first.
-    pub fn delete(self, _force: bool) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "delete"))
+    ///
+    /// # Errors
+    /// [`Kind::Status`] when it is neither stopped nor created and `force` is not set.
+    pub fn delete(self, force: bool) -> Result<()> {
+        delete::delete(&self, force)
     }
 
     /// Freezes every process.
+    ///
+    /// # Errors
+    /// [`Kind::Status`] unless the container is created or running.
     pub fn pause(&self) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "pause"))
+        let record = self.record()?;
+        match liveness::status(&self.directory, Some(&record))? {
+            Status::Running | Status::Created => Cgroup::from_record(&record.cgroup).freeze(),
+            status => Err(Error::new(Kind::Status, format!("cannot pause a container that is {}", status.word()))),
+        }
     }
 
     /// Thaws every process.
+    ///
+    /// # Errors
+    /// [`Kind::Status`] unless the container is paused.
     pub fn resume(&self) -> Result<()> {
-        Err(Error::new(Kind::Unsupported, "resume"))
+        let record = self.record()?;
+        match liveness::status(&self.directory, Some(&record))? {
+            Status::Paused => Cgroup::from_record(&record.cgroup).thaw(),
+            status => Err(Error::new(Kind::Status, format!("cannot resume a container that is {}", status.word()))),
+        }
     }
 
     /// The process ids of the container, as the caller's pid namespace sees them.
+    ///
+    /// # Errors
+    /// When the cgroup cannot be read.
     pub fn processes(&self) -> Result<Vec<i32>> {
-        Err(Error::new(Kind::Unsupported, "processes"))
+        Cgroup::from_record(&self.record()?.cgroup).processes(true)
+    }
+
+    fn record(&self) -> Result<Record> {
+        self.directory.load()?.ok_or_else(|| Error::new(Kind::NotFound, "container does not exist"))
+    }
+
+    fn config(&self) -> Result<Config> {
+        Config::parse(&self.directory.load_config()?)
+    }
+
+    fn hooks(&self) -> Result<Hooks> {
+        Hooks::new(&self.config()?.hooks)
     }
 }

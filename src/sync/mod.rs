@@ -1,1 +1,128 @@
-//! sync
+//! What parent and child say to each other.
+//!
+//! ```text
+//! parent                                        init
+//! maps, offsets, cgroup, oom score
+//! Go{pid} ────────────────────────────────────▶ join, unshare, hostname, mounts
+//!       [◀── TimeNamespace; offsets; Continue ──▶; ◀── Born{pid} + pidfd; Go{pid} ──▶   with an intermediate]
+//!                          ◀───── RootfsReady   (only if hooks ask for it)
+//! prestart + createRuntime hooks
+//! Continue ───────────────────────────────────▶ createContainer hooks, pivot, masks, attributes …
+//!        ◀── SeccompFd + fd, Warning, Error{kind, errno, context, pointer, hint} at any time
+//!                          ◀───── Ready
+//! rlimits, state saved
+//! Continue ───────────────────────────────────▶ gate (create) or execve (exec)
+//! ```
+//!
+//! One SEQPACKET socket pair, close-on-exec, so that its end tells that the other side died or executed.
+//! Bytes from the child are hostile: the decoder is total, lengths are bounded, and an unknown tag is an error.
+//!
+//! Uses `sys` and `error`. Used by `container` (the parent's end) and `init` (the child's).
+
+pub(crate) mod frame;
+pub(crate) mod gate;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::error::{Context as _, Error, Kind, Result, Warning};
+use crate::sys::socket::{receive_message, seqpacket_pair, send_message};
+use frame::{FromInit, MAX_FRAME, ToInit};
+
+/// One end of the socket pair.
+#[derive(Debug)]
+pub(crate) struct Channel(OwnedFd);
+
+/// The parent's end and the child's.
+pub(crate) fn channel() -> Result<(ParentEnd, ChildEnd)> {
+    let (parent, child) = seqpacket_pair().context(|| "make the sync socket pair")?;
+    Ok((ParentEnd(Channel(parent)), ChildEnd(Channel(child))))
+}
+
+impl Channel {
+    fn send(&self, bytes: &[u8], passed: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+        send_message(self.0.as_fd(), bytes, passed).map(drop)
+    }
+
+    /// The next frame; `None` is the end of the other side.
+    fn receive(&self) -> Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+        let mut buffer = vec![0; MAX_FRAME];
+        let received = match receive_message(self.0.as_fd(), &mut buffer) {
+            Err(Errno::ECONNRESET) => return Ok(None),
+            result => result.context(|| "receive on the sync socket")?,
+        };
+        if received.truncated {
+            return Err(Error::new(Kind::System, "sync frame is longer than the protocol allows"));
+        }
+        buffer.truncate(received.len);
+        Ok((received.len > 0).then_some((buffer, received.passed)))
+    }
+}
+
+/// What the parent holds.
+#[derive(Debug)]
+pub(crate) struct ParentEnd(Channel);
+
+impl ParentEnd {
+    /// Tells the child to go on.
+    pub fn send(&self, frame: &ToInit) -> Result<()> {
+        self.0.send(&frame.encode(), None).context(|| format!("send {frame:?} to init"))
+    }
+
+    /// The child's next frame, and the descriptor that came with it. `None`: the child executed or died.
+    pub fn receive(&self) -> Result<Option<(FromInit, Option<OwnedFd>)>> {
+        let Some((bytes, passed)) = self.0.receive()? else { return Ok(None) };
+        let frame = FromInit::decode(&bytes)
+            .ok_or_else(|| Error::new(Kind::System, "init sent a frame that is not of the protocol"))?;
+        Ok(Some((frame, passed)))
+    }
+}
+
+/// What the child holds.
+#[derive(Debug)]
+pub(crate) struct ChildEnd(Channel);
+
+impl ChildEnd {
+    /// Tells the parent something.
+    pub fn send(&self, frame: &FromInit) -> Result<()> {
+        self.0.send(&frame.encode(), None).context(|| "send to the runtime")
+    }
+
+    /// Hands the parent a descriptor.
+    pub fn send_with(&self, frame: &FromInit, passed: BorrowedFd<'_>) -> Result<()> {
+        self.0.send(&frame.encode(), Some(passed)).context(|| "send a descriptor to the runtime")
+    }
+
+    /// Passes a warning on; a parent that is gone does not matter for it.
+    pub fn warn(&self, warning: Warning) {
+        let _ = self.send(&FromInit::Warning(warning));
+    }
+
+    /// Waits for the parent's Go and gives the pid that it knows this process by.
+    pub fn wait_go(&self) -> Result<i32> {
+        match self.wait()? {
+            ToInit::Go { pid } => Ok(pid),
+            other => Err(Error::new(Kind::System, format!("the runtime sent {other:?} instead of Go"))),
+        }
+    }
+
+    /// Waits for the parent's Continue.
+    pub fn wait_continue(&self) -> Result<()> {
+        match self.wait()? {
+            ToInit::Continue => Ok(()),
+            other => Err(Error::new(Kind::System, format!("the runtime sent {other:?} instead of Continue"))),
+        }
+    }
+
+    fn wait(&self) -> Result<ToInit> {
+        let frame = self.0.receive()?;
+        let Some((bytes, _)) = frame else { return Err(Error::new(Kind::System, "the runtime is gone")) };
+        ToInit::decode(&bytes).ok_or_else(|| Error::new(Kind::System, "unknown frame from the runtime"))
+    }
+
+    /// The descriptor, to be kept open while others are closed.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}

@@ -58,3 +58,21 @@ pub struct State {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
+
+impl State {
+    /// What a hook or a seccomp agent reads: the state of the specification, with `root` as engines expect it.
+    pub(crate) fn to_hook_json(&self, status: Status, pid: i32) -> Vec<u8> {
+        let mut value = serde_json::json!({
+            "ociVersion": self.oci_version,
+            "id": self.id,
+            "status": status,
+            "pid": pid,
+            "bundle": self.bundle,
+            "root": self.rootfs,
+        });
+        if let Some(object) = value.as_object_mut().filter(|_| !self.annotations.is_empty()) {
+            object.insert("annotations".into(), serde_json::json!(self.annotations));
+        }
+        value.to_string().into_bytes()
+    }
+}

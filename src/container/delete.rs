@@ -1,0 +1,87 @@
+//! `delete`: what create made is undone, in whatever state it was left.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::store::{InitProcess, Record};
+use super::{Container, hooks, intel_rdt, liveness};
+use crate::cgroup::Cgroup;
+use crate::error::{Context as _, Error, Kind, Result, Warning};
+use crate::plan::hooks::Hooks;
+use crate::state::Status;
+use crate::sys;
+
+/// How long a killed process may take to disappear.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// Removes the container. With `force` whatever runs is killed first.
+pub(super) fn delete(container: &Container, force: bool) -> Result<()> {
+    let _lock = container.directory.lock()?;
+    let record = container.directory.load()?;
+    match liveness::status(&container.directory, record.as_ref())? {
+        Status::Stopped => {}
+        // Engines delete what they created and never started.
+        Status::Created => {}
+        _ if force => {}
+        status => {
+            return Err(Error::new(
+                Kind::Status,
+                format!("cannot delete container {} that is not stopped: {}", container.id(), status.word()),
+            )
+            .hint("kill it first, or delete with --force"));
+        }
+    }
+    destroy(container, record.as_ref())
+}
+
+/// Ends what lives and removes what is left, then runs the poststop hooks. The caller holds the lock.
+pub(super) fn destroy(container: &Container, record: Option<&Record>) -> Result<()> {
+    let on_warning = container.runtime.on_warning;
+    let Some(record) = record else { return container.directory.remove() };
+    if let Some(init) = record.init {
+        end(init)?;
+    }
+    let cgroup = Cgroup::from_record(&record.cgroup);
+    // A runtime that died half way may have left an init that nobody knows; and without a pid namespace
+    // the death of init ends nobody else.
+    if record.init.is_none() || !record.own_pid_namespace {
+        cgroup.signal_all(libc::SIGKILL)?;
+    }
+    cgroup.destroy()?;
+    if let Some(directory) = &record.intel_rdt {
+        intel_rdt::remove(directory).unwrap_or_else(|error| on_warning(&Warning::ignored(&error)));
+    }
+    let hooks = if record.poststop_hooks { container.hooks() } else { Ok(Hooks::default()) };
+    container.directory.remove()?;
+    match hooks {
+        Ok(hooks) => hooks::run_poststop(&hooks, &record.state(Status::Stopped, 0), on_warning),
+        Err(error) => on_warning(&Warning::ignored(&error.context("find the poststop hooks"))),
+    }
+    Ok(())
+}
+
+/// Kills init if it lives, and waits until it is dead (not until its parent has reaped it).
+pub(super) fn end(init: InitProcess) -> Result<()> {
+    let pidfd = match sys::fd::pidfd_open(init.pid) {
+        Err(Errno::ESRCH) => return Ok(()),
+        result => result.context(|| format!("open process {}", init.pid))?,
+    };
+    // The descriptor is of this very process only if the id was not reused before it was opened.
+    if !liveness::is_alive(init)? {
+        return Ok(());
+    }
+    match sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
+        Err(Errno::ESRCH) => return Ok(()),
+        result => result.context(|| format!("kill process {}", init.pid))?,
+    }
+    let mut watched = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(DEATH).unwrap_or(PollTimeout::MAX);
+    match poll(&mut watched, timeout).context(|| format!("wait for the death of process {}", init.pid))? {
+        0 => Err(Error::new(Kind::Status, format!("process {} does not die", init.pid))
+            .hint("it may be stuck in the kernel: try to delete the container again later")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,131 @@
+//! `exec`: one more process in a container that lives. The configuration is the one used at create.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::create::{check_preserved, write_pid_file};
+use super::guard::Child;
+use super::spawn::{self, Spawn, Spawned, expect, unexpected};
+use super::store::Record;
+use super::{Container, ExecOptions, console, foreground, limits, liveness, notify_socket};
+use crate::bundle::Process;
+use crate::cgroup::{Cgroup, SubCgroup};
+use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
+use crate::host::HostFacts;
+use crate::init::join::Joins;
+use crate::init::{InitFds, InitRequest};
+use crate::plan::exec::Overrides;
+use crate::plan::namespaces::Kind;
+use crate::plan::{Console, ExecPlan, ExecRequest};
+use crate::state::Status;
+use crate::sync::frame::{FromInit, ToInit};
+use crate::sys;
+
+/// Runs the process: its exit code, or 0 when detached.
+pub(super) fn exec(container: &Container, options: &ExecOptions) -> Result<i32> {
+    super::seal::require()?;
+    let record = container.directory.load()?;
+    let refused = |text: &'static str| Err(Error::new(ErrorKind::Status, text));
+    match liveness::status(&container.directory, record.as_ref())? {
+        Status::Created | Status::Running => {}
+        Status::Paused if options.ignore_paused => {}
+        Status::Paused => {
+            return refused("cannot exec in a paused container (use --ignore-paused to override)");
+        }
+        Status::Stopped => return refused("cannot exec in a stopped container"),
+        Status::Creating => return refused("cannot exec in a container that is being created"),
+    }
+    let Some(record) = record else { return refused("cannot exec in a stopped container") };
+    let (ours, theirs) = console::foreground_pair(options)?;
+    let child = make(container, &record, options, theirs)?;
+    if options.detach {
+        return Ok(0);
+    }
+    let terminal = ours.map(|socket| console::receive_master(&socket)).transpose()?;
+    foreground::wait(&child, terminal)
+}
+
+fn make(
+    container: &Container,
+    record: &Record,
+    options: &ExecOptions,
+    foreground: Option<OwnedFd>,
+) -> Result<Child> {
+    let runtime = &container.runtime;
+    let Some(init) = record.init else { return Err(unexpected()) };
+    // Opened before the identity is checked: from here on the id cannot come to mean another process.
+    let pidfd = sys::fd::pidfd_open(init.pid).context(|| format!("open process {}", init.pid))?;
+    if !liveness::is_alive(init)? {
+        return Err(Error::new(ErrorKind::Status, "cannot exec in a stopped container"));
+    }
+    let config = container.config()?;
+    let facts = HostFacts::gather(runtime.rootless)?;
+    let (process, pointer) = match &options.process_file {
+        Some(path) => (Process::load(path)?, ""),
+        None => (Overrides::from(options).apply(config.process.as_ref())?, "/process"),
+    };
+    let request = ExecRequest {
+        id: container.id(),
+        init_pid: init.pid,
+        process: &process,
+        pointer,
+        no_new_keyring: false,
+        console: match (&foreground, &options.console_socket) {
+            (Some(_), _) => Console::Foreground,
+            (None, Some(_)) => Console::Socket,
+            (None, None) => Console::Nobody,
+        },
+    };
+    let (mut plan, warnings) = ExecPlan::new(&config, &facts, &request)?;
+    warnings.iter().for_each(runtime.on_warning);
+    let preserve_fds = notify_socket::pass_listen_fds(options.preserve_fds, &mut plan.init.process.env)?;
+    check_preserved(preserve_fds)?;
+    let sub = options.cgroups.iter().map(|text| SubCgroup::parse(text)).collect::<Result<Vec<_>>>()?;
+    let console = match (foreground, &options.console_socket) {
+        (None, Some(path)) => Some(console::connect(path)?),
+        (ours, _) => ours,
+    };
+    let flags = plan.init.namespaces.flags(|_, membership| *membership != Default::default());
+    let fds = InitFds {
+        gate: None,
+        cgroup: Cgroup::from_record(&record.cgroup).join_descriptors_for(&sub)?,
+        joins: Joins::Process { pidfd, pid: init.pid, flags },
+        console,
+    };
+    let state = record.state(Status::Running, init.pid);
+    let request = InitRequest {
+        plan: &plan.init,
+        unshare_flags: 0,
+        state: &state,
+        stop_at_rootfs: false,
+        preserve_fds,
+    };
+    let spawn = Spawn { plan: &plan.spawn, request, fds, on_warning: runtime.on_warning };
+    settle(spawn, options)
+}
+
+fn settle(spawn: Spawn<'_>, options: &ExecOptions) -> Result<Child> {
+    let (on_warning, process) = (spawn.on_warning, &spawn.request.plan.process);
+    let Spawned { child, pid, sync } = spawn::spawn(spawn)?;
+    let Some(made) = child.made() else { return Err(unexpected()) };
+    loop {
+        match expect(&sync, Some(made), on_warning)? {
+            (FromInit::SeccompFd, Some(_listener)) => {}
+            (FromInit::Ready, _) => break,
+            _ => return Err(unexpected()),
+        }
+    }
+    limits::apply(pid, process)?;
+    if let Some(socket) = &options.pidfd_socket {
+        console::send_pidfd(socket, made.pidfd.as_fd())?;
+    }
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path, pid)?;
+    }
+    sync.send(&ToInit::Continue)?;
+    // The end of the socket tells that execve succeeded.
+    match sync.receive()? {
+        None => child.keep().ok_or_else(unexpected),
+        Some((FromInit::Error(error), _)) => Err(error),
+        Some(_) => Err(unexpected()),
+    }
+}

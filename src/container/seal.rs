@@ -1,0 +1,99 @@
+//! The executable that enters a container must be one that the container cannot write (attack 1): its
+//! processes can reach it as /proc/PID/exe, or by executing `/proc/self/exe`.
+//!
+//! [`seal`] runs the program again from a read-only copy of its mount. The copy is detached, belongs to
+//! nobody's mount table, and can be neither made writable nor cloned again; unlike a copy in memory it costs
+//! no memory and 40 to 80 µs. Nothing is done where the file lies on a read-only mount already, or where the
+//! user can write to it neither inside nor outside.
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{AccessFlags, access};
+
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::sys;
+
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
+static SEALED: AtomicBool = AtomicBool::new(false);
+
+/// Makes sure that this process executes a file that no container can write: returns at once when it does,
+/// and otherwise executes the program again, with the same arguments and environment, from a sealed copy.
+///
+/// To be called first thing in `main` by every program that calls [`crate::Runtime::create`], `run` or
+/// [`crate::Container::exec`] itself.
+///
+/// # Errors
+/// What kept the copy from being made or executed.
+pub fn seal() -> Result<()> {
+    let executable = open(OWN_EXECUTABLE, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .context(|| format!("open {OWN_EXECUTABLE}"))?;
+    if !is_protected(executable.as_fd())? {
+        let copy = match sys::mount::clone_read_only(executable.as_fd()) {
+            // Not privileged, not in the mount namespace of the file, or an old kernel.
+            Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS) => sealed_memory()?,
+            result => result.context(|| "copy the mount of the executable")?,
+        };
+        let args = std::env::args_os().map(c_string).collect::<Result<Vec<_>>>()?;
+        let env = std::env::vars_os().map(|(name, value)| c_string([name, value].join("=".as_ref())));
+        let errno = sys::exec::execveat(copy.as_fd(), &args, &env.collect::<Result<Vec<_>>>()?);
+        return Err(Error::sys(errno, "execute the sealed copy of the executable"));
+    }
+    SEALED.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Refuses to let an executable into a container that it could write.
+pub(crate) fn require() -> Result<()> {
+    if SEALED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Unsupported, "the executable of this process is not sealed against the container")
+        .hint("call coracle::seal() first in main, or set Runtime::helper"))
+}
+
+fn is_protected(executable: BorrowedFd<'_>) -> Result<bool> {
+    let flags = fstatvfs(executable).context(|| format!("statvfs {OWN_EXECUTABLE}"))?.flags();
+    if flags.contains(FsFlags::ST_RDONLY) || is_sealed_memory()? {
+        return Ok(true);
+    }
+    // An unprivileged user's containers can write what the user can write, and what he owns he can make writable.
+    let euid = nix::unistd::geteuid();
+    let owner = nix::sys::stat::fstat(executable).context(|| format!("stat {OWN_EXECUTABLE}"))?.st_uid;
+    Ok(!euid.is_root() && owner != euid.as_raw() && access(OWN_EXECUTABLE, AccessFlags::W_OK).is_err())
+}
+
+/// Whether the executable is a copy that [`sealed_memory`] made.
+fn is_sealed_memory() -> Result<bool> {
+    let file = open(OWN_EXECUTABLE, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+    let file = file.context(|| format!("open {OWN_EXECUTABLE}"))?;
+    // EINVAL: no file of a memory file system.
+    Ok(fcntl(file, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0))
+}
+
+/// A copy in memory that nobody can write.
+fn sealed_memory() -> Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mut copy = File::from(memfd_create(c"coracle", flags).context(|| "make a file in memory")?);
+    let mut own = File::open(OWN_EXECUTABLE).context(|| format!("open {OWN_EXECUTABLE}"))?;
+    std::io::copy(&mut own, &mut copy).context(|| "copy the executable to memory")?;
+    copy.flush().and_then(|()| copy.rewind()).context(|| "copy the executable to memory")?;
+    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)).context(|| "seal the copy of the executable")?;
+    Ok(copy.into())
+}
+
+fn c_string(text: OsString) -> Result<CString> {
+    CString::new(text.into_vec())
+        .map_err(|error| Error::new(Kind::Usage, format!("argument or environment: {error}")))
+}

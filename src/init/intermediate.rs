@@ -1,0 +1,65 @@
+//! The intermediate: it makes or joins the namespaces that only its children are born into, clones init as
+//! its own sibling and ends. See the process model at the head of the library.
+
+use std::convert::Infallible;
+use std::os::fd::AsFd;
+
+use super::{Born, InitFds, InitRequest, become_root, fail};
+use crate::error::{Context as _, Result};
+use crate::plan::namespaces::Kind;
+use crate::plan::spawn::SpawnPlan;
+use crate::sync::ChildEnd;
+use crate::sync::frame::FromInit;
+use crate::sys::clone::{CloneRequest, Cloned, clone, exit_now};
+use crate::sys::namespace::unshare;
+
+/// The intermediate's whole life.
+pub(crate) fn run(plan: &SpawnPlan, request: InitRequest<'_>, fds: InitFds, sync: ChildEnd) -> ! {
+    super::enter_child();
+    match steps(plan, &fds, &sync) {
+        Err(error) => fail(&sync, error),
+        Ok(Role::Init) => super::run(request, fds, sync, Born::OfIntermediate),
+    }
+}
+
+/// Who returned.
+enum Role {
+    Init,
+}
+
+fn steps(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<Role, crate::error::Error> {
+    sync.wait_go()?;
+    fds.joins.join(Kind::User.flag())?;
+    become_root()?;
+    fds.joins.join(Kind::Pid.flag())?;
+    if plan.unshare_flags & Kind::Time.flag() != 0 {
+        unshare(Kind::Time.flag()).context(|| "unshare the time namespace")?;
+        sync.send(&FromInit::TimeNamespace)?;
+        sync.wait_continue()?;
+    }
+    match clone_init(plan, fds, sync)? {
+        None => Ok(Role::Init),
+        Some(never) => match never {},
+    }
+}
+
+/// Clones init: returns in init only, the intermediate ends here.
+fn clone_init(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<Option<Infallible>> {
+    let flags = plan.clone_flags & !Kind::User.flag() | libc::CLONE_PARENT as u64;
+    let into_cgroup = fds.cgroup.unified.as_ref().map(AsFd::as_fd);
+    let (cloned, in_cgroup) = match clone(CloneRequest { flags, into_cgroup }) {
+        Ok(cloned) => (cloned, true),
+        Err(_) if into_cgroup.is_some() => {
+            let cloned = clone(CloneRequest { flags, into_cgroup: None }).context(|| "clone init")?;
+            (cloned, false)
+        }
+        Err(errno) => return Err(errno).context(|| "clone init"),
+    };
+    match cloned {
+        Cloned::Child => Ok(None),
+        Cloned::Parent { pid, pidfd } => {
+            sync.send_with(&FromInit::Born { pid, in_cgroup }, pidfd.as_fd())?;
+            exit_now(0)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The start gate: a listening SEQPACKET socket in the state directory, held by init.
+//!
+//! ```text
+//! start                                  init
+//! connect, Start ──────────────────────▶ closes the gate; startContainer hooks; execve
+//!        ◀── Error{…}                    when it cannot
+//!        ◀── end of the connection       when execve succeeded (close-on-exec), or init died
+//! ```
+//!
+//! A connection that says nothing is a question whether the gate still stands: `state` asks it.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{SockFlag, SockType};
+
+use super::frame::{FromInit, MAX_FRAME};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::sys::socket::{accept, connect_unix, receive_message, send_message, seqpacket_listener};
+
+/// Name of the socket in the state directory.
+pub(crate) const NAME: &str = "start";
+
+const START: u8 = b'S';
+
+/// A path of the gate that is short enough for a socket address however deep the state directory lies.
+fn path_in(state_dir: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}/{NAME}", state_dir.as_raw_fd())
+}
+
+/// Makes the gate.
+pub(crate) fn listen(state_dir: BorrowedFd<'_>) -> Result<OwnedFd> {
+    seqpacket_listener(&path_in(state_dir)).context(|| format!("make the socket {NAME} in the state directory"))
+}
+
+/// Whether init still waits behind the gate of this state directory.
+pub(crate) fn stands(state_dir: BorrowedFd<'_>) -> bool {
+    match connect_unix(SockType::SeqPacket, &path_in(state_dir), SockFlag::SOCK_NONBLOCK) {
+        // A full backlog is one of a socket that somebody listens on.
+        Ok(_) | Err(Errno::EAGAIN) => true,
+        Err(_) => false,
+    }
+}
+
+/// Opens the gate and waits until the program runs.
+///
+/// # Errors
+/// What init reports. Nothing when the connection just ends: execve closes it, and so does death.
+pub(crate) fn open(state_dir: BorrowedFd<'_>) -> Result<()> {
+    let connection = connect_unix(SockType::SeqPacket, &path_in(state_dir), SockFlag::empty())
+        .context(|| "connect to the waiting init")?;
+    send_message(connection.as_fd(), &[START], None).context(|| "tell the waiting init to start")?;
+    let mut buffer = vec![0; MAX_FRAME];
+    loop {
+        let received = match receive_message(connection.as_fd(), &mut buffer) {
+            Err(Errno::ECONNRESET) => return Ok(()),
+            result => result.context(|| "wait for init to execute the program")?,
+        };
+        match FromInit::decode(buffer.get(..received.len).unwrap_or_default()) {
+            _ if received.len == 0 => return Ok(()),
+            Some(FromInit::Error(error)) => return Err(error),
+            _ => return Err(Error::new(Kind::System, "init sent a frame that is not of the protocol")),
+        }
+    }
+}
+
+/// Init's side: waits for a connection that says Start, and gives it.
+pub(crate) fn wait(gate: OwnedFd) -> Result<OwnedFd> {
+    loop {
+        let connection = accept(gate.as_fd()).context(|| "wait at the start gate")?;
+        let mut buffer = [0; 2];
+        match receive_message(connection.as_fd(), &mut buffer) {
+            Ok(received) if received.len == 1 && buffer.first() == Some(&START) => return Ok(connection),
+            // Somebody only asked whether the gate stands, or died on the way.
+            _ => {}
+        }
+    }
+}
+
+/// Init's side: tells `start` why the program does not run.
+pub(crate) fn report(connection: BorrowedFd<'_>, error: Error) {
+    let _ = send_message(connection, &FromInit::Error(error).encode(), None);
+}

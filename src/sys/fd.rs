@@ -1,0 +1,83 @@
+//! Descriptors.
+
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+
+/// Inclusive range to the highest possible descriptor.
+const LAST: u32 = u32::MAX;
+
+/// Marks every open descriptor from `first` on close-on-exec (close_range(2), Linux 5.11; one by one before).
+pub(crate) fn cloexec_from(first: u32) -> Result<(), Errno> {
+    match close_range(first, LAST, libc::CLOSE_RANGE_CLOEXEC) {
+        Err(Errno::ENOSYS | Errno::EINVAL) => cloexec_from_listing(first),
+        result => result,
+    }
+}
+
+/// Closes every open descriptor of `first..=last` (close_range(2), Linux 5.9; one by one before). The caller
+/// vouches that none of them is owned by a live value; that is why only the child calls it, on descriptors
+/// that it inherited without knowing them.
+pub(crate) fn close_unowned(first: u32, last: u32) -> Result<(), Errno> {
+    if first > last {
+        return Ok(());
+    }
+    match close_range(first, last, 0) {
+        Err(Errno::ENOSYS) => {
+            for fd in open_descriptors()?.into_iter().filter(|&fd| (first..=last).contains(&(fd as u32))) {
+                // SAFETY: close has no requirement on memory; ownership is the caller's word.
+                unsafe { libc::close(fd) };
+            }
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn close_range(first: u32, last: u32, flags: libc::c_uint) -> Result<(), Errno> {
+    // SAFETY: close_range takes integers only. Descriptors closed by it are not owned by any value: see the callers.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    Errno::result(result).map(drop)
+}
+
+fn cloexec_from_listing(first: u32) -> Result<(), Errno> {
+    for fd in open_descriptors()?.into_iter().filter(|&fd| fd as u32 >= first) {
+        // SAFETY: fcntl with F_SETFD takes integers only and changes no ownership.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+fn open_descriptors() -> Result<Vec<RawFd>, Errno> {
+    let listing = std::fs::read_dir("/proc/self/fd")
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    Ok(listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// Whether `fd` is open in this process.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: fcntl with F_GETFD takes integers only.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// Clears close-on-exec of `fd`, a descriptor that the caller of the program passed for the container.
+pub(crate) fn keep_on_exec(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: fcntl with F_SETFD takes integers only and changes no ownership.
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }).map(drop)
+}
+
+/// A descriptor for the process `pid` (pidfd_open(2), Linux 5.3), close-on-exec.
+pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: pidfd_open takes integers only.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: from_raw_fd requires an open descriptor without another owner: the kernel just made it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Makes `fd` this process's standard input, output and error. (dup2 onto 0, 1 and 2.)
+pub(crate) fn become_stdio(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let fd = fd.as_fd();
+    nix::unistd::dup2_stdin(fd)?;
+    nix::unistd::dup2_stdout(fd)?;
+    nix::unistd::dup2_stderr(fd)
+}

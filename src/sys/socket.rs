@@ -1,0 +1,98 @@
+//! AF_UNIX sockets: message pairs, and descriptors as ancillary data (unix(7)). All close-on-exec.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind,
+    connect, listen, recvmsg, sendmsg, socket, socketpair,
+};
+
+/// A connected pair that keeps message boundaries and tells the end of the other side.
+pub(crate) fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// A listening SEQPACKET socket at `path` (at most 107 bytes, as unix(7) has it).
+pub(crate) fn seqpacket_listener(path: &str) -> Result<OwnedFd, Errno> {
+    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(listener.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&listener, Backlog::new(16)?)?;
+    Ok(listener)
+}
+
+/// A connection to the socket at `path`; never waits for a full backlog (EAGAIN).
+pub(crate) fn connect_unix(kind: SockType, path: &str, flags: SockFlag) -> Result<OwnedFd, Errno> {
+    let connection = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC | flags, None)?;
+    connect(connection.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(connection)
+}
+
+/// The next connection to `listener`.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    loop {
+        match accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+            // SAFETY: from_raw_fd requires an open descriptor without another owner: accept4 just made it.
+            Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+            Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Sends one message, with a descriptor or without.
+pub(crate) fn send_message(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    passed: Option<BorrowedFd<'_>>,
+) -> Result<usize, Errno> {
+    let raw = passed.map(|fd| [fd.as_raw_fd()]);
+    let control: &[ControlMessage<'_>] = match &raw {
+        Some(fds) => &[ControlMessage::ScmRights(fds)],
+        None => &[],
+    };
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// What [`receive_message`] got.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Bytes in the buffer; 0 is the end of the other side.
+    pub len: usize,
+    /// The message was longer than the buffer.
+    pub truncated: bool,
+    /// The first descriptor that came along; others are closed.
+    pub passed: Option<OwnedFd>,
+}
+
+/// Receives one message and at most one descriptor.
+pub(crate) fn receive_message(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
+    // Room for more than one, so that a peer that sends several cannot leave some of them open here.
+    let mut control = nix::cmsg_space!([i32; 4]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message = loop {
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+            Err(Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    let mut passed = None;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = control {
+            for fd in fds {
+                // SAFETY: from_raw_fd requires an open descriptor without another owner: the kernel installed
+                // it for this message, which is read once.
+                let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+                passed.get_or_insert(fd);
+            }
+        }
+    }
+    Ok(Received { len: message.bytes, truncated: message.flags.contains(MsgFlags::MSG_TRUNC), passed })
+}

@@ -1,5 +1,6 @@
 //! `exec`: one more process in a container that lives. The configuration is the one used at create.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::create::{check_preserved, write_pid_file};
@@ -61,7 +62,7 @@ fn make(
     let facts = HostFacts::gather(runtime.rootless)?;
     let (process, pointer) = match &options.process_file {
         Some(path) => (Process::load(path)?, ""),
-        None => (Overrides::from(options).apply(config.process.as_ref())?, "/process"),
+        None => (overrides(options)?.apply(config.process.as_ref())?, "/process"),
     };
     let request = ExecRequest {
         id: container.id(),
@@ -101,6 +102,25 @@ fn make(
     };
     let spawn = Spawn { plan: &plan.spawn, request, fds, on_warning: runtime.on_warning };
     settle(spawn, options)
+}
+
+fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {
+    let text = |what: &'static str, value: &OsString| {
+        let refused = || Error::new(ErrorKind::Usage, format!("{what} {value:?} is not valid UTF-8"));
+        value.to_str().ok_or_else(refused)
+    };
+    Ok(Overrides {
+        args: options.args.iter().map(|arg| text("argument", arg).map(str::to_owned)).collect::<Result<_>>()?,
+        cwd: options.cwd.as_ref().map(|cwd| text("working directory", cwd)).transpose()?,
+        env: options.env.iter().map(|entry| text("environment entry", entry)).collect::<Result<_>>()?,
+        terminal: options.tty,
+        user: options.user,
+        additional_gids: &options.additional_gids,
+        selinux_label: options.process_label.as_deref(),
+        apparmor_profile: options.apparmor.as_deref(),
+        no_new_privileges: options.no_new_privs,
+        capabilities: &options.capabilities,
+    })
 }
 
 fn settle(spawn: Spawn<'_>, options: &ExecOptions) -> Result<Child> {

@@ -9,6 +9,7 @@ mod delete;
 mod exec;
 mod foreground;
 mod guard;
+mod helper;
 mod hooks;
 mod intel_rdt;
 mod limits;
@@ -18,6 +19,7 @@ mod notify_socket;
 pub(crate) mod options;
 mod run;
 pub(crate) mod seal;
+mod seccomp_agent;
 mod signal;
 mod spawn;
 mod start;
@@ -42,12 +44,13 @@ pub struct Runtime {
     manager: CgroupManager,
     rootless: Option<bool>,
     on_warning: fn(&Warning),
+    helper: Option<PathBuf>,
 }
 
 impl Runtime {
     /// A runtime that keeps the state of its containers below `root` (made when needed).
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Runtime { root: root.into(), manager: CgroupManager::Cgroupfs, rootless: None, on_warning: |_| {} }
+        Runtime { root: root.into(), manager: CgroupManager::Cgroupfs, rootless: None, on_warning: |_| {}, helper: None }
     }
 
     /// Chooses who manages the control groups of containers made from now on.
@@ -71,6 +74,14 @@ impl Runtime {
         self
     }
 
+    /// Makes `create`, `run` and `exec` run `program`, a `coracle`, instead of forking this process: for callers
+    /// with more threads than one.
+    #[must_use]
+    pub fn helper(mut self, program: impl Into<PathBuf>) -> Self {
+        self.helper = Some(program.into());
+        self
+    }
+
     /// The directory of the state.
     pub fn root(&self) -> &Path {
         &self.root
@@ -82,7 +93,10 @@ impl Runtime {
     /// [`Kind::Exists`] when the id is taken, [`Kind::Config`] for a configuration that cannot be, and whatever
     /// the host refuses. Nothing is left behind then.
     pub fn create(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
-        create::create(self, id, bundle, options, None).map(|created| created.container)
+        match &self.helper {
+            Some(program) => helper::create(program, self, id, bundle, options).and_then(|()| self.container(id)),
+            None => create::create(self, id, bundle, options, None).map(|created| created.container),
+        }
     }
 
     /// Creates, starts, waits and deletes, and gives the exit code of the program (128+n for death by signal n);
@@ -91,7 +105,10 @@ impl Runtime {
     /// # Errors
     /// Those of [`Runtime::create`] and [`Container::start`].
     pub fn run(&self, id: &str, bundle: &Bundle, create: &CreateOptions, run: &RunOptions) -> Result<i32> {
-        run::run(self, id, bundle, create, run)
+        match &self.helper {
+            Some(program) => helper::run(program, self, id, bundle, create, run),
+            None => run::run(self, id, bundle, create, run),
+        }
     }
 
     /// The container named `id`.
@@ -166,7 +183,10 @@ impl Container {
     /// # Errors
     /// [`Kind::Status`] unless the container is created or running; whatever keeps the process from executing.
     pub fn exec(&self, options: &ExecOptions) -> Result<i32> {
-        exec::exec(self, options)
+        match &self.runtime.helper {
+            Some(program) => helper::exec(program, &self.runtime, &self.id, options),
+            None => exec::exec(self, options),
+        }
     }
 
     /// Sends `signal` (a number, 0 to 64) to init, or to every process with `all`.

@@ -1,7 +1,6 @@
 //! The intermediate: it makes or joins the namespaces that only its children are born into, clones init as
 //! its own sibling and ends. See the process model at the head of the library.
 
-use std::convert::Infallible;
 use std::os::fd::AsFd;
 
 use super::{Born, InitFds, InitRequest, become_root, fail};
@@ -18,33 +17,28 @@ pub(crate) fn run(plan: &SpawnPlan, request: InitRequest<'_>, fds: InitFds, sync
     super::enter_child();
     match steps(plan, &fds, &sync) {
         Err(error) => fail(&sync, error),
-        Ok(Role::Init) => super::run(request, fds, sync, Born::OfIntermediate),
+        Ok(refused) => super::run(request, fds, sync, Born::OfIntermediate { refused }),
     }
 }
 
-/// Who returned.
-enum Role {
-    Init,
-}
-
-fn steps(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<Role, crate::error::Error> {
+/// Returns in init only, with the namespaces that are still to be joined.
+fn steps(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<u64> {
     sync.wait_go()?;
-    fds.joins.join(Kind::User.flag())?;
+    let mut refused = 0;
+    fds.joins.join_privileged(!(Kind::User.flag() | Kind::Pid.flag()), &mut refused)?;
+    // One call for both where a process is joined.
+    fds.joins.join(Kind::User.flag() | Kind::Pid.flag())?;
     become_root()?;
-    fds.joins.join(Kind::Pid.flag())?;
     if plan.unshare_flags & Kind::Time.flag() != 0 {
         unshare(Kind::Time.flag()).context(|| "unshare the time namespace")?;
         sync.send(&FromInit::TimeNamespace)?;
         sync.wait_continue()?;
     }
-    match clone_init(plan, fds, sync)? {
-        None => Ok(Role::Init),
-        Some(never) => match never {},
-    }
+    clone_init(plan, fds, sync).map(|()| refused)
 }
 
 /// Clones init: returns in init only, the intermediate ends here.
-fn clone_init(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<Option<Infallible>> {
+fn clone_init(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<()> {
     let flags = plan.clone_flags & !Kind::User.flag() | libc::CLONE_PARENT as u64;
     let into_cgroup = fds.cgroup.unified.as_ref().map(AsFd::as_fd);
     let (cloned, in_cgroup) = match clone(CloneRequest { flags, into_cgroup }) {
@@ -56,7 +50,7 @@ fn clone_init(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<Option
         Err(errno) => return Err(errno).context(|| "clone init"),
     };
     match cloned {
-        Cloned::Child => Ok(None),
+        Cloned::Child => Ok(()),
         Cloned::Parent { pid, pidfd } => {
             sync.send_with(&FromInit::Born { pid, in_cgroup }, pidfd.as_fd())?;
             exit_now(0)

@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -64,10 +64,13 @@ impl Joins {
         }
     }
 
-    /// Joins all but the user and pid namespaces. Called before the user namespace is joined, with the
-    /// privileges of the host, and again after it: what was refused the first time belongs to it.
-    pub fn join_all(&self, kinds: u64, refused: &mut u64) -> Result<()> {
-        let Joins::Files(files) = self else { return self.join(kinds) };
+    /// Joins those of `kinds` that the privileges on the host allow, before the user namespace is joined. The others
+    /// are `refused`: they belong to the user namespace and can be joined once it is.
+    pub fn join_privileged(&self, kinds: u64, refused: &mut u64) -> Result<()> {
+        let Joins::Files(files) = self else {
+            *refused |= kinds;
+            return Ok(());
+        };
         for (kind, file) in files.iter().filter(|(kind, _)| kinds & kind.flag() != 0) {
             match setns(file.as_fd(), kind.flag()) {
                 Err(Errno::EPERM) => *refused |= kind.flag(),
@@ -75,6 +78,14 @@ impl Joins {
             }
         }
         Ok(())
+    }
+
+    /// The numbers of all descriptors held here.
+    pub fn descriptors(&self) -> Vec<i32> {
+        match self {
+            Joins::Files(files) => files.iter().map(|(_, file)| file.as_raw_fd()).collect(),
+            Joins::Process { pidfd, .. } => vec![pidfd.as_raw_fd()],
+        }
     }
 }
 

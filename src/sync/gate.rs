@@ -42,11 +42,11 @@ pub(crate) fn stands(state_dir: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Opens the gate and waits until the program runs.
+/// Opens the gate and waits until the program runs; a seccomp listener that init hands out goes to `on_listener`.
 ///
 /// # Errors
 /// What init reports. Nothing when the connection just ends: execve closes it, and so does death.
-pub(crate) fn open(state_dir: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn open(state_dir: BorrowedFd<'_>, mut on_listener: impl FnMut(OwnedFd) -> Result<()>) -> Result<()> {
     let connection = connect_unix(SockType::SeqPacket, &path_in(state_dir), SockFlag::empty())
         .context(|| "connect to the waiting init")?;
     send_message(connection.as_fd(), &[START], None).context(|| "tell the waiting init to start")?;
@@ -56,9 +56,10 @@ pub(crate) fn open(state_dir: BorrowedFd<'_>) -> Result<()> {
             Err(Errno::ECONNRESET) => return Ok(()),
             result => result.context(|| "wait for init to execute the program")?,
         };
-        match FromInit::decode(buffer.get(..received.len).unwrap_or_default()) {
+        match (FromInit::decode(buffer.get(..received.len).unwrap_or_default()), received.passed) {
             _ if received.len == 0 => return Ok(()),
-            Some(FromInit::Error(error)) => return Err(error),
+            (Some(FromInit::Error(error)), _) => return Err(error),
+            (Some(FromInit::SeccompFd), Some(listener)) => on_listener(listener)?,
             _ => return Err(Error::new(Kind::System, "init sent a frame that is not of the protocol")),
         }
     }
@@ -77,7 +78,7 @@ pub(crate) fn wait(gate: OwnedFd) -> Result<OwnedFd> {
     }
 }
 
-/// Init's side: tells `start` why the program does not run.
-pub(crate) fn report(connection: BorrowedFd<'_>, error: Error) {
-    let _ = send_message(connection, &FromInit::Error(error).encode(), None);
+/// Init's side: tells `start` something, with a descriptor or without.
+pub(crate) fn send(connection: BorrowedFd<'_>, frame: &FromInit, passed: Option<BorrowedFd<'_>>) -> Result<()> {
+    send_message(connection, &frame.encode(), passed).map(drop).context(|| "send to the starting process")
 }

@@ -19,6 +19,7 @@ pub(crate) mod spawn;
 pub(crate) mod sysctl;
 
 use std::ffi::CString;
+use std::path::Path;
 
 use hooks::Hooks;
 use namespaces::Namespaces;
@@ -27,6 +28,86 @@ use resources::CgroupPlan;
 use rootfs::RootfsPlan;
 use spawn::SpawnPlan;
 use sysctl::Sysctl;
+
+use crate::bundle::{Config, Process};
+use crate::container::CgroupManager;
+use crate::error::{Error, Kind, Result, Warning};
+use crate::host::HostFacts;
+
+/// What the caller of `create` decides, beside the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlanOptions<'a> {
+    /// The container's id, checked by [`ids::validate`].
+    pub id: &'a str,
+    /// Enter the root by MS_MOVE and chroot.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Who gets the terminal.
+    pub console: Console,
+    /// Who manages control groups.
+    pub cgroup_manager: CgroupManager,
+}
+
+/// Who gets the master of a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Console {
+    /// Nobody: `create` or a detached `run` or `exec` without a console socket.
+    #[default]
+    Nobody,
+    /// The peer of the console socket.
+    Socket,
+    /// The runtime itself, which stays in the foreground.
+    Foreground,
+}
+
+/// What the caller of `exec` decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExecRequest<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Process id of the container's init in the caller's pid namespace.
+    pub init_pid: i32,
+    /// The process section, after the overrides of the command line.
+    pub process: &'a Process,
+    /// Its JSON pointer: `/process`, or empty for a file of its own.
+    pub pointer: &'a str,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Who gets the terminal.
+    pub console: Console,
+}
+
+/// Everything that `exec` is going to do, except for control groups, which it joins as they are.
+#[derive(Debug)]
+pub(crate) struct ExecPlan {
+    /// How the process comes to be. Nothing is new, so there are no maps and offsets to write.
+    pub spawn: SpawnPlan,
+    /// What the child does. Every namespace that the container has for itself is joined through
+    /// /proc/INIT/ns; a caller with a pidfd of init may join by that and [`Namespaces::flags`] instead.
+    pub init: InitPlan,
+}
+
+impl Plan {
+    /// Decides everything about a new container. `bundle_dir` is canonical.
+    pub fn new(
+        config: &Config,
+        bundle_dir: &Path,
+        facts: &HostFacts,
+        options: &PlanOptions<'_>,
+    ) -> Result<(Plan, Vec<Warning>)> {
+        let _ = (config, bundle_dir, facts, options);
+        Err(Error::new(Kind::Unsupported, "plan"))
+    }
+}
+
+impl ExecPlan {
+    /// Decides everything about one more process of the container that was made from `config`.
+    pub fn new(config: &Config, facts: &HostFacts, request: &ExecRequest<'_>) -> Result<(ExecPlan, Vec<Warning>)> {
+        let _ = (config, facts, request);
+        Err(Error::new(Kind::Unsupported, "plan"))
+    }
+}
 
 /// Everything that `create` is going to do.
 #[derive(Debug)]

@@ -2,6 +2,29 @@
 
 use std::ffi::CString;
 
+use crate::bundle::Process;
+use crate::error::{Error, Kind, Result, Warning};
+use crate::host::HostFacts;
+
+/// What the process section does not say itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessContext<'a> {
+    /// JSON pointer of the section.
+    pub pointer: &'a str,
+    /// The host.
+    pub facts: &'a HostFacts,
+    /// Whether this is a further process of a container (execCPUAffinity is for those alone).
+    pub exec: bool,
+}
+
+impl ProcessPlan {
+    /// Checks and translates a process section.
+    pub fn new(process: &Process, context: &ProcessContext<'_>, warnings: &mut Vec<Warning>) -> Result<ProcessPlan> {
+        let _ = (process, context, warnings);
+        Err(Error::new(Kind::Unsupported, "plan"))
+    }
+}
+
 /// Identity, limits and program of one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProcessPlan {

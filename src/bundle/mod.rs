@@ -8,7 +8,7 @@ pub(crate) mod config;
 mod parse;
 pub(crate) mod process;
 pub(crate) mod resources;
-mod shape;
+pub(crate) mod shape;
 
 use std::fs::File;
 use std::io::Read;

@@ -278,3 +278,6 @@ pub(crate) struct IntelRdt {
     /// A monitoring group is made for the container.
     pub enable_monitoring: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,19 +6,28 @@
 //! it nobody reads configuration again.
 #![forbid(unsafe_code)]
 
+pub(crate) mod capabilities;
+mod devices;
 pub(crate) mod hooks;
 pub(crate) mod ids;
+mod intel_rdt;
+pub(crate) mod mount_options;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
+mod network;
 pub(crate) mod pointer;
 pub(crate) mod process;
 pub(crate) mod resources;
 pub(crate) mod rootfs;
+mod scheduling;
 pub(crate) mod seccomp;
 pub(crate) mod spawn;
 pub(crate) mod sysctl;
+mod text;
+pub(crate) mod version;
 
 use std::ffi::CString;
+use std::path::Path;
 
 use hooks::Hooks;
 use namespaces::Namespaces;
@@ -27,6 +36,186 @@ use resources::CgroupPlan;
 use rootfs::RootfsPlan;
 use spawn::SpawnPlan;
 use sysctl::Sysctl;
+
+use ids::UserNamespace;
+use process::ProcessContext;
+
+use crate::bundle::config::Linux;
+use crate::bundle::{Config, Process};
+use crate::container::CgroupManager;
+use crate::error::{Error, Result, Warning};
+use crate::host::HostFacts;
+
+/// What the caller of `create` decides, beside the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlanOptions<'a> {
+    /// The container's id, checked by [`ids::validate`].
+    pub id: &'a str,
+    /// Enter the root by MS_MOVE and chroot.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Who gets the terminal.
+    pub console: Console,
+    /// Who manages control groups.
+    pub cgroup_manager: CgroupManager,
+}
+
+/// Who gets the master of a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Console {
+    /// Nobody: `create` or a detached `run` or `exec` without a console socket.
+    #[default]
+    Nobody,
+    /// The peer of the console socket.
+    Socket,
+    /// The runtime itself, which stays in the foreground.
+    Foreground,
+}
+
+/// What the caller of `exec` decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExecRequest<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Process id of the container's init in the caller's pid namespace.
+    pub init_pid: i32,
+    /// The process section, after the overrides of the command line.
+    pub process: &'a Process,
+    /// Its JSON pointer: `/process`, or empty for a file of its own.
+    pub pointer: &'a str,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Who gets the terminal.
+    pub console: Console,
+}
+
+/// Everything that `exec` is going to do, except for control groups, which it joins as they are.
+#[derive(Debug)]
+pub(crate) struct ExecPlan {
+    /// How the process comes to be. Nothing is new, so there are no maps and offsets to write.
+    pub spawn: SpawnPlan,
+    /// What the child does. Every namespace that the container has for itself is joined through
+    /// /proc/INIT/ns; a caller with a pidfd of init may join by that and [`Namespaces::flags`] instead.
+    pub init: InitPlan,
+}
+
+/// What is known while a plan is made.
+struct Draft<'a> {
+    config: &'a Config,
+    linux: &'a Linux,
+    bundle_dir: &'a Path,
+    facts: &'a HostFacts,
+    options: &'a PlanOptions<'a>,
+    namespaces: &'a Namespaces,
+    user: &'a UserNamespace,
+}
+
+impl Plan {
+    /// Decides everything about a new container. `bundle_dir` is canonical.
+    ///
+    /// # Errors
+    /// `Kind::Config` where the configuration is malformed or contradicts itself, `Kind::Unsupported` where the
+    /// host lacks what it asks for, both with the JSON pointer.
+    pub fn new(
+        config: &Config,
+        bundle_dir: &Path,
+        facts: &HostFacts,
+        options: &PlanOptions<'_>,
+    ) -> Result<(Plan, Vec<Warning>)> {
+        let mut warnings = Vec::new();
+        version::check(config.oci_version.as_deref(), &mut warnings)?;
+        let nothing = Linux::default();
+        let linux = config.linux.as_ref().unwrap_or(&nothing);
+        let namespaces = &Namespaces::new(&linux.namespaces)?;
+        let user = &UserNamespace::new(linux, namespaces, facts)?;
+        let draft = Draft { config, linux, bundle_dir, facts, options, namespaces, user };
+        let Some(process) = &config.process else { return Err(Error::config("/process", "no process")) };
+        let context =
+            ProcessContext { pointer: "/process", config, user, facts, console: options.console, exec: false };
+        if config.annotations.value("").is_some() {
+            return Err(Error::config("/annotations/", "an annotation without a name"));
+        }
+        let mut spawn = SpawnPlan::new(namespaces, user, facts);
+        spawn.time_offsets = spawn::time_offsets(&linux.time_offsets, namespaces)?;
+        let plan = Plan {
+            spawn,
+            // CgroupPlan::new(linux.cgroups_path, linux.resources, options.id, options.cgroup_manager, facts) goes here.
+            cgroup: CgroupPlan::default(),
+            hooks: Hooks::new(config.hooks.as_ref())?,
+            net_devices: network::devices(&draft)?,
+            intel_rdt: linux.intel_rdt.as_ref().map(intel_rdt::plan).transpose()?,
+            init: InitPlan {
+                namespaces: namespaces.clone(),
+                hostname: host_name(config.hostname.as_deref(), "hostname", namespaces)?,
+                domainname: host_name(config.domainname.as_deref(), "domainname", namespaces)?,
+                rootfs: Some(RootfsPlan::new(&draft, &mut warnings)?),
+                sysctls: sysctl::plan(config, linux, namespaces)?,
+                process: ProcessPlan::new(process, &context, &mut warnings)?,
+                // seccomp::Filter::new(linux.seccomp) goes here and into ExecPlan::new.
+                seccomp: None,
+                session_keyring: session_keyring(options.id, options.no_new_keyring)?,
+                loopback_up: namespaces.is_new(namespaces::Kind::Net),
+            },
+        };
+        Ok((plan, warnings))
+    }
+}
+
+impl ExecPlan {
+    /// Decides everything about one more process of the container that was made from `config`.
+    ///
+    /// # Errors
+    /// As for [`Plan::new`]; pointers begin with that of the request.
+    pub fn new(config: &Config, facts: &HostFacts, request: &ExecRequest<'_>) -> Result<(ExecPlan, Vec<Warning>)> {
+        let mut warnings = Vec::new();
+        let nothing = Linux::default();
+        let linux = config.linux.as_ref().unwrap_or(&nothing);
+        let created = Namespaces::new(&linux.namespaces)?;
+        let user = &UserNamespace::new(linux, &created, facts)?;
+        let namespaces = created.of_container(request.init_pid)?;
+        let context =
+            ProcessContext { pointer: request.pointer, config, user, facts, console: request.console, exec: true };
+        // The maps and the choice about setgroups(2) are the container's already.
+        let joined = UserNamespace { own: user.own, ..UserNamespace::default() };
+        let plan = ExecPlan {
+            spawn: SpawnPlan::new(&namespaces, &joined, facts),
+            init: InitPlan {
+                namespaces,
+                hostname: None,
+                domainname: None,
+                rootfs: None,
+                sysctls: Vec::new(),
+                process: ProcessPlan::new(request.process, &context, &mut warnings)?,
+                seccomp: None,
+                session_keyring: session_keyring(request.id, request.no_new_keyring)?,
+                loopback_up: false,
+            },
+        };
+        Ok((plan, warnings))
+    }
+}
+
+/// hostname and domainname: the kernel takes 64 bytes, for a UTS namespace that is not the host's.
+fn host_name(name: Option<&str>, field: &'static str, namespaces: &Namespaces) -> Result<Option<CString>> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+    let at = || format!("/{field}");
+    if !namespaces.is_own(namespaces::Kind::Uts) {
+        return Err(Error::config(at(), format!("a {field} without a uts namespace")));
+    }
+    if name.len() > LONGEST_HOST_NAME {
+        return Err(Error::config(at(), format!("{field} of {} bytes: longer than {LONGEST_HOST_NAME}", name.len())));
+    }
+    text::c_string(name, at).map(Some)
+}
+
+/// __NEW_UTS_LEN of the kernel.
+const LONGEST_HOST_NAME: usize = 64;
+
+/// The name that runc gives it, so that keyctl(1) shows what people know.
+fn session_keyring(id: &str, keep: bool) -> Result<Option<CString>> {
+    if keep { Ok(None) } else { text::c_string(&format!("_ses.{id}"), String::new).map(Some) }
+}
 
 /// Everything that `create` is going to do.
 #[derive(Debug)]
@@ -89,3 +278,6 @@ pub(crate) struct IntelRdt {
     /// A monitoring group is made for the container.
     pub enable_monitoring: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,11 @@
 
 use std::ffi::CString;
 
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
+
+use super::text::{absolute, c_string, path_text};
+use crate::error::{Error, Result};
+
 /// A kind of namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(usize)]
@@ -65,6 +70,21 @@ impl Kind {
     }
 }
 
+impl From<LinuxNamespaceType> for Kind {
+    fn from(kind: LinuxNamespaceType) -> Kind {
+        match kind {
+            LinuxNamespaceType::User => Kind::User,
+            LinuxNamespaceType::Cgroup => Kind::Cgroup,
+            LinuxNamespaceType::Ipc => Kind::Ipc,
+            LinuxNamespaceType::Uts => Kind::Uts,
+            LinuxNamespaceType::Network => Kind::Net,
+            LinuxNamespaceType::Pid => Kind::Pid,
+            LinuxNamespaceType::Mount => Kind::Mount,
+            LinuxNamespaceType::Time => Kind::Time,
+        }
+    }
+}
+
 /// What becomes of one kind of namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Membership {
@@ -87,6 +107,53 @@ pub(crate) enum Membership {
 pub(crate) struct Namespaces([Membership; 8]);
 
 impl Namespaces {
+    /// Checks linux.namespaces: no kind twice, paths absolute. Whether a path is a namespace of its kind is seen
+    /// when it is opened.
+    pub fn new(list: &[LinuxNamespace]) -> Result<Namespaces> {
+        let mut namespaces = Namespaces::default();
+        for (index, entry) in list.iter().enumerate() {
+            let kind = Kind::from(entry.typ());
+            if *namespaces.of(kind) != Membership::Inherit {
+                let why = format!("a second {} namespace", kind.word());
+                return Err(Error::config(format!("/linux/namespaces/{index}/type"), why));
+            }
+            let at = || format!("/linux/namespaces/{index}/path");
+            let path = match entry.path() {
+                Some(path) => path_text(path, at)?,
+                None => "",
+            };
+            namespaces.set(
+                kind,
+                match path {
+                    "" => Membership::New,
+                    path => {
+                        absolute(path, "namespace path", at)?;
+                        Membership::Join { path: c_string(path, at)?, index }
+                    }
+                },
+            );
+        }
+        Ok(namespaces)
+    }
+
+    /// The namespaces of the container whose init is `pid`, for one more process: what was made or joined then
+    /// is joined now.
+    pub fn of_container(&self, pid: i32) -> Result<Namespaces> {
+        let mut joined = Namespaces::default();
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            if self.is_own(kind) {
+                let path = c_string(&format!("/proc/{pid}/ns/{}", kind.proc_name()), String::new)?;
+                joined.set(kind, Membership::Join { path, index });
+            }
+        }
+        Ok(joined)
+    }
+
+    /// Whether `kind` is another than the runtime's: new or joined.
+    pub fn is_own(&self, kind: Kind) -> bool {
+        *self.of(kind) != Membership::Inherit
+    }
+
     /// What becomes of `kind`.
     pub fn of(&self, kind: Kind) -> &Membership {
         &self.0[kind as usize]

@@ -1,6 +1,13 @@
 //! How the first process comes to be: which of the ways of the process model, and what the parent owes it.
 
-use super::ids::IdMapping;
+use oci_spec::runtime::LinuxTimeOffset;
+
+use super::ids::{IdMapping, UserNamespace};
+use super::namespaces::{Kind, Namespaces};
+use super::pointer;
+use crate::bundle::shape::Map;
+use crate::error::{Error, Result};
+use crate::host::HostFacts;
 
 /// What the parent does around the clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -8,10 +15,16 @@ pub(crate) struct SpawnPlan {
     /// Direct, or through an intermediate.
     pub way: Way,
     /// Flags of the clone3 call that makes init (without CLONE_INTO_CGROUP and CLONE_PIDFD, which the
-    /// parent adds as it can).
+    /// parent adds as it can). An intermediate has made or joined the user and time namespaces before, so
+    /// those are never among them then.
     pub clone_flags: u64,
-    /// Flags that init unshares itself, after the maps are written. Never NEWCGROUP: see `InitPlan`.
+    /// Flags that init unshares itself, after the maps are written and everything is joined. Never NEWCGROUP: init
+    /// unshares that last, once it sits in its cgroup. Never NEWTIME, NEWUSER, NEWPID.
     pub unshare_flags: u64,
+    /// A new user namespace, and others joined by path, which belong to an outer one: after entering the new one
+    /// there is no right to join them any more. The intermediate joins them first, and makes the user
+    /// namespace afterwards.
+    pub join_before_user: bool,
     /// uid_map of a new user namespace.
     pub uid_mappings: Vec<IdMapping>,
     /// gid_map of a new user namespace.
@@ -23,6 +36,64 @@ pub(crate) struct SpawnPlan {
     pub deny_setgroups: bool,
     /// Offsets of a new time namespace (time_namespaces(7)).
     pub time_offsets: Vec<TimeOffset>,
+}
+
+impl SpawnPlan {
+    /// Chooses the way by the table of the process model.
+    pub fn new(namespaces: &Namespaces, user: &UserNamespace, facts: &HostFacts) -> SpawnPlan {
+        let new = |kind| namespaces.is_new(kind);
+        let joined = |kind| namespaces.is_joined(kind);
+        let unprivileged = facts.euid != 0 || facts.in_user_namespace;
+        let join_before_user = new(Kind::User)
+            && Kind::ALL.into_iter().any(|kind| joined(kind) && kind != Kind::User && kind != Kind::Pid);
+        let intermediate = join_before_user
+            || (new(Kind::User) && new(Kind::Time))
+            || (joined(Kind::User) && (new(Kind::Pid) || new(Kind::Time)))
+            || (unprivileged && joined(Kind::Pid));
+        let way = if intermediate { Way::Intermediate } else { Way::Direct };
+        // Who makes the user namespace decides who owns the rest, and a network namespace made in the same call
+        // has a sysfs that belongs to nobody.
+        let at_once: &[Kind] = match namespaces.is_own(Kind::User) {
+            false => &[Kind::Pid, Kind::Mount, Kind::Net, Kind::Ipc, Kind::Uts],
+            true if way == Way::Direct => &[Kind::User, Kind::Pid],
+            true => &[Kind::Pid],
+        };
+        let later = [Kind::Mount, Kind::Net, Kind::Ipc, Kind::Uts];
+        let new_user = new(Kind::User);
+        SpawnPlan {
+            way,
+            clone_flags: namespaces.flags(|kind, _| new(kind) && at_once.contains(&kind)),
+            unshare_flags: namespaces.flags(|kind, _| new(kind) && later.contains(&kind) && !at_once.contains(&kind)),
+            join_before_user,
+            uid_mappings: if new_user { user.uid_mappings.clone() } else { Vec::new() },
+            gid_mappings: if new_user { user.gid_mappings.clone() } else { Vec::new() },
+            map_with_helpers: user.map_with_helpers,
+            deny_setgroups: user.setgroups_denied,
+            time_offsets: Vec::new(),
+        }
+    }
+}
+
+/// Checks linux.timeOffsets.
+pub(super) fn time_offsets(offsets: &Map<LinuxTimeOffset>, namespaces: &Namespaces) -> Result<Vec<TimeOffset>> {
+    const AT: &str = "/linux/timeOffsets";
+    if !offsets.is_empty() && !namespaces.is_new(Kind::Time) {
+        return Err(Error::config(AT, "time offsets without a new time namespace"));
+    }
+    let one = |(name, offset): (&str, &LinuxTimeOffset)| {
+        let clock = match name {
+            "monotonic" => Clock::Monotonic,
+            "boottime" => Clock::Boottime,
+            other => return Err(Error::config(pointer::join(AT, other), format!("unknown clock {other:?}"))),
+        };
+        let nanosecs = offset.nanosecs().unwrap_or_default();
+        if nanosecs >= 1_000_000_000 {
+            let at = pointer::join(&pointer::join(AT, name), "nanosecs");
+            return Err(Error::config(at, format!("{nanosecs} is a second or more")));
+        }
+        Ok(TimeOffset { clock, secs: offset.secs().unwrap_or_default(), nanosecs })
+    };
+    offsets.iter().map(one).collect()
 }
 
 /// The ways of the process model's table (see the head of the library).

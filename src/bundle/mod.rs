@@ -1,0 +1,78 @@
+//! The bundle: a directory with config.json and usually the root file system (bundle.md).
+//!
+//! Reads and parses, and judges nothing: what a value means is decided in `plan`. Uses `error` alone; called by
+//! `container` and by users of the library. The bytes are kept, because the configuration that was used is stored
+//! with the container.
+
+pub(crate) mod config;
+mod parse;
+pub(crate) mod process;
+pub(crate) mod resources;
+pub(crate) mod shape;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub(crate) use config::Config;
+pub(crate) use parse::{parse_config, parse_process};
+pub(crate) use process::Process;
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// The largest configuration that is read: a hundred times what engines send.
+const LARGEST_CONFIG: u64 = 16 << 20;
+
+/// A bundle directory with its configuration, read and parsed.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    directory: PathBuf,
+    raw: Vec<u8>,
+    config: Config,
+}
+
+impl Bundle {
+    /// Reads `config.json` in `directory`.
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be read, or when the file is no configuration; the error's pointer then
+    /// names the place.
+    pub fn load(directory: impl AsRef<Path>) -> Result<Bundle> {
+        let directory = directory.as_ref();
+        let directory = directory.canonicalize().context(|| format!("find bundle {}", directory.display()))?;
+        let path = directory.join("config.json");
+        let raw = read_limited(&path)?;
+        let config = parse_config(&raw).context(|| format!("parse {}", path.display()))?;
+        Ok(Bundle { directory, raw, config })
+    }
+
+    /// The canonical path of the bundle.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The bytes of config.json.
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// Reads a JSON document whose size is bounded: config.json, or the file of `exec --process`.
+pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>> {
+    let what = || format!("read {}", path.display());
+    let file = File::open(path).context(what)?;
+    let size = file.metadata().context(what)?.len();
+    let mut raw = Vec::with_capacity(usize::try_from(size.min(LARGEST_CONFIG)).unwrap_or_default() + 1);
+    file.take(LARGEST_CONFIG + 1).read_to_end(&mut raw).context(what)?;
+    if raw.len() as u64 > LARGEST_CONFIG {
+        return Err(Error::new(Kind::Config, "larger than 16 MiB").context(what()));
+    }
+    Ok(raw)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,2 +1,5 @@
 //! sys
 #![allow(unsafe_code)]
+
+pub(crate) mod bpf;
+pub(crate) mod kill;

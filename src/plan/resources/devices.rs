@@ -172,8 +172,9 @@ impl DeviceSet {
     fn apply_rule(&mut self, rule: &DeviceRuleConfig) -> Result<()> {
         let access = match rule.access.as_deref() {
             None | Some("") => Access::ALL,
-            Some(text) => Access::parse(text)
-                .ok_or_else(|| Error::new(Kind::Config, format!("device access {text:?} has letters besides r, w, m")))?,
+            Some(text) => Access::parse(text).ok_or_else(|| {
+                Error::new(Kind::Config, format!("device access {text:?} has letters besides r, w, m"))
+            })?,
         };
         let major = number("major", rule.major)?;
         let minor = number("minor", rule.minor)?;
@@ -201,7 +202,9 @@ impl DeviceSet {
             let verb = if allow { "allow" } else { "deny" };
             return Err(Error::new(
                 Kind::Config,
-                format!("{verb} device {rule}: an earlier rule for a wildcard covers more, and a part of it cannot be taken back"),
+                format!(
+                    "{verb} device {rule}: an earlier rule for a wildcard covers more, and a part of it cannot be taken back"
+                ),
             ));
         }
         for exception in self.exceptions.iter_mut().filter(|exception| rule.covers(exception)) {
@@ -219,10 +222,16 @@ impl DeviceSet {
     }
 
     fn removable(&self, rule: &Exception) -> bool {
-        !self
-            .exceptions
-            .iter()
-            .any(|e| e.intersects(rule) && e.access.overlaps(rule.access) && !rule.covers(e))
+        !self.exceptions.iter().any(|e| e.intersects(rule) && e.access.overlaps(rule.access) && !rule.covers(e))
+    }
+
+    /// What we except and `other` does not, by the same device: the lines that make one list of the other.
+    pub fn minus(&self, other: &DeviceSet) -> Vec<Exception> {
+        let rest = |e: &Exception| {
+            let theirs = other.exceptions.iter().find(|o| o.same_device(e)).map_or(Access(0), |o| o.access);
+            Exception { access: e.access.without(theirs), ..*e }
+        };
+        self.exceptions.iter().map(rest).filter(|e| !e.access.is_empty()).collect()
     }
 
     /// Reads devices.list of a v1 cgroup: `a *:* rwm`, or the allowed devices. What a set that allows by default
@@ -239,12 +248,7 @@ impl DeviceSet {
                 "c" => DeviceKind::Char,
                 _ => return None,
             };
-            set.add(Exception {
-                kind,
-                major: number(major)?,
-                minor: number(minor)?,
-                access: Access::parse(access)?,
-            });
+            set.add(Exception { kind, major: number(major)?, minor: number(minor)?, access: Access::parse(access)? });
         }
         Some(set)
     }
@@ -279,8 +283,16 @@ mod tests {
         assert_eq!(
             lines(&set),
             [
-                "b *:* m", "c *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm",
-                "c 5:2 rwm", "c 136:* rwm"
+                "b *:* m",
+                "c *:* m",
+                "c 1:3 rwm",
+                "c 1:5 rwm",
+                "c 1:7 rwm",
+                "c 1:8 rwm",
+                "c 1:9 rwm",
+                "c 5:0 rwm",
+                "c 5:2 rwm",
+                "c 136:* rwm"
             ]
         );
     }
@@ -297,8 +309,17 @@ mod tests {
         assert_eq!(
             lines(&set),
             [
-                "c 1:5 rwm", "c 5:1 rwm", "b *:* m", "c *:* m", "c 1:3 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
-                "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"
+                "c 1:5 rwm",
+                "c 5:1 rwm",
+                "b *:* m",
+                "c *:* m",
+                "c 1:3 rwm",
+                "c 1:7 rwm",
+                "c 1:8 rwm",
+                "c 1:9 rwm",
+                "c 5:0 rwm",
+                "c 5:2 rwm",
+                "c 136:* rwm"
             ]
         );
     }
@@ -333,9 +354,10 @@ mod tests {
 
     #[test]
     fn from_rules_hole_in_a_wildcard_is_refused_at_its_pointer() {
-        let error =
-            fold(r#"[{"allow":true,"type":"c","major":10,"access":"r"},{"allow":false,"type":"c","major":10,"minor":229}]"#)
-                .unwrap_err();
+        let error = fold(
+            r#"[{"allow":true,"type":"c","major":10,"access":"r"},{"allow":false,"type":"c","major":10,"minor":229}]"#,
+        )
+        .unwrap_err();
         assert_eq!(error.pointer(), Some("/linux/resources/devices/1"));
         assert!(error.to_string().contains("deny device c 10:229 rwm"), "{error}");
     }

@@ -146,7 +146,12 @@ impl Resources {
     pub fn new(config: &ResourcesConfig) -> Result<(Resources, Vec<Warning>)> {
         let mut warnings = Vec::new();
         let resources = Resources {
-            memory: config.memory.as_ref().map(|memory| new_memory(memory, &mut warnings)).transpose()?.unwrap_or_default(),
+            memory: config
+                .memory
+                .as_ref()
+                .map(|memory| new_memory(memory, &mut warnings))
+                .transpose()?
+                .unwrap_or_default(),
             cpu: config.cpu.as_ref().map(new_cpu).transpose()?.unwrap_or_default(),
             pids: config.pids.as_ref().and_then(|pids| pids.limit).map(|n| limit("/pids/limit", n)).transpose()?,
             block_io: config.block_io.as_ref().map(new_block_io).transpose()?.unwrap_or_default(),
@@ -195,7 +200,8 @@ fn new_memory(config: &MemoryConfig, warnings: &mut Vec<Warning>) -> Result<Memo
         check_before_update: config.check_before_update.unwrap_or(false),
     };
     if nonzero_limit("/memory/kernel", config.kernel)?.is_some() {
-        warnings.push(Warning::config(at("/memory/kernel"), "the kernel has no limit of kernel memory any more, ignoring"));
+        warnings
+            .push(Warning::config(at("/memory/kernel"), "the kernel has no limit of kernel memory any more, ignoring"));
     }
     if let Some(value) = memory.swappiness.filter(|&value| value > 100) {
         return Err(Error::config(at("/memory/swappiness"), format!("{value} is not between 0 and 100")));
@@ -294,10 +300,14 @@ fn new_throttles(name: &str, config: Option<&[ThrottleConfig]>) -> Result<Vec<Th
 fn new_hugepages(config: &[HugepageLimitConfig]) -> Result<Vec<HugepageLimit>> {
     let one = |(index, entry): (usize, &HugepageLimitConfig)| {
         let size = &entry.page_size;
-        let digits = size.strip_suffix("KB").or(size.strip_suffix("MB")).or(size.strip_suffix("GB")).unwrap_or_default();
+        let digits =
+            size.strip_suffix("KB").or(size.strip_suffix("MB")).or(size.strip_suffix("GB")).unwrap_or_default();
         if digits.is_empty() || digits.starts_with('0') || !digits.bytes().all(|b| b.is_ascii_digit()) {
             let place = pointer::index("/hugepageLimits", index);
-            return Err(Error::config(at(&format!("{place}/pageSize")), format!("{size:?} is not a size like 64KB, 2MB or 1GB")));
+            return Err(Error::config(
+                at(&format!("{place}/pageSize")),
+                format!("{size:?} is not a size like 64KB, 2MB or 1GB"),
+            ));
         }
         Ok(HugepageLimit { page_size: size.clone(), limit: entry.limit })
     };
@@ -348,7 +358,8 @@ fn new_unified(config: &ResourcesConfig) -> Result<Vec<UnifiedSetting>> {
         }
         match file.split_once('.') {
             Some(("cgroup", _)) if !CORE_FILES.contains(&file.as_str()) => return bad("is not a limit"),
-            Some((controller, rest)) if !rest.is_empty() && (controller == "cgroup" || CONTROLLERS.contains(&controller)) => {}
+            Some((controller, rest))
+                if !rest.is_empty() && (controller == "cgroup" || CONTROLLERS.contains(&controller)) => {}
             _ => return bad("does not begin with the name of a controller"),
         }
         settings.push(UnifiedSetting { file: file.clone(), value: value.clone() });

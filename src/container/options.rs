@@ -3,17 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Who makes and removes control groups.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CgroupManager {
-    /// The files of the cgroup file systems.
-    #[default]
-    Cgroupfs,
-    /// systemd, by a transient scope.
-    Systemd,
-    /// Nobody: the container stays in the caller's cgroup.
-    Disabled,
-}
+pub use crate::plan::resources::CgroupManager;
 
 /// Options of `create`.
 #[derive(Clone, Debug, Default)]

@@ -9,3 +9,5 @@ pub(crate) mod exec;
 pub(crate) mod fd;
 pub(crate) mod namespace;
 pub(crate) mod socket;
+pub(crate) mod bpf;
+pub(crate) mod kill;

@@ -1,0 +1,46 @@
+//! Control files: each is read and written whole, by one system call.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+
+/// Reads all of `path`.
+pub(super) fn read(path: &Path) -> Result<String, Errno> {
+    let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut content = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match rustix::io::read(&fd, &mut buffer) {
+            Ok(0) => break,
+            Ok(n) => content.extend(buffer.iter().take(n)),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}
+
+/// Reads a file of one value, without its newline, by one read: values are shorter than a page.
+pub(super) fn read_value(path: &Path) -> Result<String, Errno> {
+    let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut buffer = [0; 4096];
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut buffer))?;
+    Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim_end().to_owned())
+}
+
+/// Opens `path` for writing.
+pub(super) fn open_write(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Writes `value` by one write, which is one command to the kernel.
+pub(super) fn write_to(fd: impl AsFd, value: &str) -> Result<(), Errno> {
+    rustix::io::retry_on_intr(|| rustix::io::write(&fd, value.as_bytes())).map(drop)
+}
+
+/// Writes `value` to `path`.
+pub(super) fn write(path: &Path, value: &str) -> Result<(), Errno> {
+    write_to(open_write(path)?, value)
+}

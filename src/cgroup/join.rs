@@ -1,0 +1,181 @@
+//! How a new process gets into the cgroup, without waiting for the kernel's grace periods.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open, openat};
+
+use super::file;
+use super::record::{Hierarchy, Record, Version};
+use crate::error::{Context, Error, Kind, Result};
+
+/// Descriptors by which a new process gets into a cgroup: the parent opens them, because the child may have no
+/// right to; the child uses them before anything else.
+#[derive(Debug, Default)]
+pub(crate) struct JoinFds {
+    /// The v2 directory, for CLONE_INTO_CGROUP (Linux 5.7).
+    unified: Option<OwnedFd>,
+    /// The v1 `tasks` files.
+    tasks: Vec<TasksFile>,
+}
+
+#[derive(Debug)]
+struct TasksFile {
+    fd: OwnedFd,
+    /// For messages.
+    path: PathBuf,
+}
+
+impl JoinFds {
+    /// What clone3(2) takes as `cgroup`.
+    pub fn unified(&self) -> Option<BorrowedFd<'_>> {
+        self.unified.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Every descriptor, for a caller that closes all others.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.unified.iter().chain(self.tasks.iter().map(|tasks| &tasks.fd)).map(AsFd::as_fd)
+    }
+
+    /// Moves the calling thread, which must be the only one of its process, into the v1 cgroups.
+    pub fn join_tasks(&self) -> Result<()> {
+        for TasksFile { fd, path } in &self.tasks {
+            file::write_to(fd, "0").context(|| format!("join cgroup by {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process into the v2 cgroup: the way before CLONE_INTO_CGROUP.
+    pub fn join_unified(&self) -> Result<()> {
+        let Some(directory) = &self.unified else { return Ok(()) };
+        let procs = openat(directory, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .context(|| "open cgroup.procs of the container's v2 cgroup")?;
+        file::write_to(procs, "0").context(|| "join cgroup by cgroup.procs of the container's v2 cgroup")
+    }
+}
+
+/// A cgroup below the container's, as `exec --cgroup` names it: `PATH`, or `CONTROLLER[,CONTROLLER]:PATH` for some v1
+/// hierarchies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SubCgroup {
+    /// Empty: every hierarchy.
+    controllers: Vec<String>,
+    /// Relative, without `..`; empty for the container's own.
+    path: PathBuf,
+}
+
+impl SubCgroup {
+    /// Reads the argument. A path may begin with a slash, which is the container's cgroup; it never leads out of it.
+    pub fn parse(argument: &str) -> Result<SubCgroup> {
+        let usage = |reason: &str| Error::new(Kind::Usage, format!("sub-cgroup {argument:?} {reason}"));
+        let (controllers, path) = match argument.split_once(':') {
+            Some((controllers, path)) => (controllers.split(',').map(str::to_owned).collect(), path),
+            None => (Vec::new(), argument),
+        };
+        if controllers.iter().any(|controller: &String| controller.is_empty() || controller.contains('/')) {
+            return Err(usage("has no controller before its colon"));
+        }
+        if path.is_empty() {
+            return Err(usage("has no path"));
+        }
+        if path.chars().any(char::is_control) {
+            return Err(usage("has a control character"));
+        }
+        let mut relative = PathBuf::new();
+        for part in path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => return Err(usage("leads out of the container's cgroup")),
+                part => relative.push(part),
+            }
+        }
+        Ok(SubCgroup { controllers, path: relative })
+    }
+
+    fn selects(&self, hierarchy: &Hierarchy) -> bool {
+        self.controllers.is_empty()
+            || hierarchy.version == Version::V1
+                && self.controllers.iter().any(|wanted| {
+                    hierarchy.controllers.iter().any(|c| c == wanted || c.strip_prefix("name=") == Some(wanted))
+                })
+    }
+}
+
+/// Opens what is needed to join the container's cgroup, or cgroups below it; the last of `sub` that names a hierarchy
+/// counts.
+pub(super) fn open_all(record: &Record, sub: &[SubCgroup]) -> Result<JoinFds> {
+    check_controllers(record, sub)?;
+    let mut fds = JoinFds::default();
+    for hierarchy in &record.hierarchies {
+        let below = sub.iter().rev().find(|sub| sub.selects(hierarchy)).map(|sub| sub.path.as_path());
+        let directory =
+            below.map_or_else(|| hierarchy.directory.clone(), |below| join_path(&hierarchy.directory, below));
+        match hierarchy.version {
+            Version::V1 => {
+                let path = directory.join("tasks");
+                let fd = file::open_write(&path).context(|| format!("open {}", path.display()))?;
+                fds.tasks.push(TasksFile { fd, path });
+            }
+            Version::V2 => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let fd = open(&directory, flags, Mode::empty()).context(|| format!("open {}", directory.display()))?;
+                fds.unified = Some(fd);
+            }
+        }
+    }
+    Ok(fds)
+}
+
+fn join_path(directory: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() { directory.to_owned() } else { directory.join(below) }
+}
+
+fn check_controllers(record: &Record, sub: &[SubCgroup]) -> Result<()> {
+    for sub in sub {
+        for controller in &sub.controllers {
+            let one = SubCgroup { controllers: vec![controller.clone()], path: PathBuf::new() };
+            if !record.hierarchies.iter().any(|hierarchy| one.selects(hierarchy)) {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("sub-cgroup {}: the container has no v1 cgroup of {controller:?}", sub.path.display()),
+                ));
+            }
+        }
+        if record.hierarchies.is_empty() {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("sub-cgroup {}: the container has no cgroup", sub.path.display()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_good_arguments() {
+        for (argument, controllers, path) in [
+            ("a/b", vec![], "a/b"),
+            ("/a//./b/", vec![], "a/b"),
+            ("/", vec![], ""),
+            ("memory:/a", vec!["memory"], "a"),
+            ("cpu,systemd:a:b", vec!["cpu", "systemd"], "a:b"),
+        ] {
+            let sub = SubCgroup::parse(argument).unwrap();
+            assert_eq!(
+                (sub.controllers.iter().map(String::as_str).collect(), sub.path.to_str().unwrap()),
+                (controllers, path)
+            );
+        }
+    }
+
+    #[test]
+    fn parse_escapes_and_malformed_arguments_are_refused() {
+        for argument in ["", "..", "../x", "a/../../x", "memory:..", "memory:", ":a", "cpu,:a", "a\nb", "../a:b"] {
+            assert!(SubCgroup::parse(argument).is_err(), "{argument:?}");
+        }
+    }
+}

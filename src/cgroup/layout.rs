@@ -1,0 +1,206 @@
+//! Where the hierarchies are mounted (proc_pid_mountinfo(5)) and where the caller is in them (cgroups(7)).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use super::file;
+use super::record::Version;
+use crate::error::{Context, Result};
+use crate::host::CgroupLayout;
+
+/// A mounted hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mounted {
+    pub version: Version,
+    /// Of v1; the named hierarchy is `name=systemd`. Those of v2 are not in the mount table.
+    pub controllers: Vec<String>,
+    pub mount: PathBuf,
+    /// The cgroup at the mount point, as /proc/self/cgroup counts paths.
+    pub root: String,
+}
+
+/// The one mount of a unified layout.
+const UNIFIED: &str = "/sys/fs/cgroup";
+
+/// Every v1 controller that a container gets a cgroup of. Named hierarchies other than systemd's belong to
+/// programs of the host.
+const V1_CONTROLLERS: [&str; 14] = [
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "memory",
+    "devices",
+    "freezer",
+    "blkio",
+    "pids",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "rdma",
+    "name=systemd",
+];
+
+/// The hierarchies of `layout`.
+pub(super) fn mounted(layout: CgroupLayout) -> Result<Vec<Mounted>> {
+    match layout {
+        CgroupLayout::None => Ok(Vec::new()),
+        CgroupLayout::Unified => Ok(vec![Mounted {
+            version: Version::V2,
+            controllers: Vec::new(),
+            mount: PathBuf::from(UNIFIED),
+            root: "/".to_owned(),
+        }]),
+        CgroupLayout::Hybrid | CgroupLayout::Legacy => {
+            let table = file::read(Path::new("/proc/self/mountinfo")).context(|| "read /proc/self/mountinfo")?;
+            Ok(parse_mounts(&table))
+        }
+    }
+}
+
+/// The cgroup of the caller in each hierarchy: the lines of /proc/self/cgroup.
+pub(super) fn own() -> Result<String> {
+    file::read(Path::new("/proc/self/cgroup")).context(|| "read /proc/self/cgroup")
+}
+
+/// Finds the cgroup hierarchies in a mount table. One that is mounted more than once is taken below
+/// /sys/fs/cgroup, else where its root is mounted, else where it comes first.
+fn parse_mounts(table: &str) -> Vec<Mounted> {
+    let mut found: Vec<Mounted> = Vec::new();
+    for mounted in table.lines().filter_map(parse_mount) {
+        let twin = found.iter_mut().find(|f| f.version == mounted.version && f.controllers == mounted.controllers);
+        match twin {
+            None => found.push(mounted),
+            Some(twin) if rank(&mounted) > rank(twin) => *twin = mounted,
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+fn rank(mounted: &Mounted) -> (bool, bool) {
+    (mounted.mount.starts_with(UNIFIED), mounted.root == "/")
+}
+
+fn parse_mount(line: &str) -> Option<Mounted> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let mut file_system = file_system.split(' ');
+    let version = match file_system.next()? {
+        "cgroup" => Version::V1,
+        "cgroup2" => Version::V2,
+        _ => return None,
+    };
+    let mut mount = mount.split(' ').skip(3);
+    let (root, point) = (mount.next()?, mount.next()?);
+    let controllers = match version {
+        Version::V1 => {
+            let options = file_system.nth(1)?.split(',');
+            options.filter(|option| V1_CONTROLLERS.contains(option)).map(str::to_owned).collect()
+        }
+        Version::V2 => Vec::new(),
+    };
+    let outside = root.split('/').any(|part| part == "..");
+    if outside || version == Version::V1 && controllers.is_empty() {
+        return None;
+    }
+    let root = unescape(root).into_string().ok()?;
+    Some(Mounted { version, controllers, mount: PathBuf::from(unescape(point)), root })
+}
+
+/// Undoes the `\ooo` of a mount table.
+fn unescape(field: &str) -> OsString {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        match tail {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] if first == b'\\' => {
+                bytes.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = tail;
+            }
+            tail => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
+/// The directory of the caller's own cgroup in `mounted`, by the lines of /proc/self/cgroup; the mount point
+/// where the caller is not below it.
+pub(super) fn own_directory(mounted: &Mounted, own: &str) -> PathBuf {
+    let path = own.lines().find_map(|line| {
+        let (_, line) = line.split_once(':')?;
+        let (controllers, path) = line.split_once(':')?;
+        let same = match mounted.version {
+            Version::V1 => controllers.split(',').any(|c| mounted.controllers.iter().any(|m| m == c)),
+            Version::V2 => controllers.is_empty(),
+        };
+        same.then_some(path)
+    });
+    let below = path.and_then(|path| Path::new(path).strip_prefix(&mounted.root).ok());
+    match below {
+        Some(below) if !below.components().any(|c| c == std::path::Component::ParentDir) => {
+            if below.as_os_str().is_empty() { mounted.mount.clone() } else { mounted.mount.join(below) }
+        }
+        _ => mounted.mount.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct
+33 31 0:30 / /mnt/my\\040cgroups/net_cls rw,relatime - cgroup cgroup rw,net_cls
+34 31 0:37 /a /var/x rw,relatime - cgroup cgroup rw,xattr,name=systemd
+35 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+36 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate
+37 31 0:39 / /mnt/other rw,relatime - cgroup cgroup rw,name=other
+38 31 0:40 /../.. /mnt/pids rw,relatime - cgroup cgroup rw,pids
+";
+
+    #[test]
+    fn parse_mounts_finds_hierarchies_once() {
+        let found = parse_mounts(TABLE);
+        let summary: Vec<_> = found
+            .iter()
+            .map(|m| (m.version, m.controllers.join(","), m.mount.to_str().unwrap(), m.root.as_str()))
+            .collect();
+        assert_eq!(
+            summary,
+            [
+                (Version::V1, "cpu,cpuacct".to_owned(), "/sys/fs/cgroup/cpu,cpuacct", "/"),
+                (Version::V1, "net_cls".to_owned(), "/mnt/my cgroups/net_cls", "/"),
+                (Version::V1, "name=systemd".to_owned(), "/sys/fs/cgroup/systemd", "/"),
+                (Version::V2, String::new(), "/sys/fs/cgroup/unified", "/"),
+            ]
+        );
+    }
+
+    #[test]
+    fn own_directory_is_relative_to_the_mounts_root() {
+        let own = "4:memory:/docker/x/y\n3:cpu,cpuacct:/\n1:name=systemd:/../up\n0::/user/a:b\n";
+        let mounted = |version, controller: &str, root: &str| Mounted {
+            version,
+            controllers: vec![controller.to_owned()],
+            mount: PathBuf::from("/m"),
+            root: root.to_owned(),
+        };
+        for (mounted, expected) in [
+            (mounted(Version::V1, "memory", "/docker/x"), "/m/y"),
+            (mounted(Version::V1, "memory", "/docker/x/y"), "/m"),
+            (mounted(Version::V1, "memory", "/elsewhere"), "/m"),
+            (mounted(Version::V1, "cpuacct", "/"), "/m"),
+            (mounted(Version::V1, "name=systemd", "/"), "/m"),
+            (mounted(Version::V1, "pids", "/"), "/m"),
+            (mounted(Version::V2, "", "/"), "/m/user/a:b"),
+        ] {
+            assert_eq!(own_directory(&mounted, own).as_os_str(), expected, "{mounted:?}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! A cgroup comes to be: directories, cpuset's sets, controllers, limits. All or nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno as NixErrno;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use super::layout::{self, Mounted};
+use super::record::{Hierarchy, Record, Version};
+use super::setting::{self, Setting, Translation};
+use super::{Cgroup, devices, file, freeze};
+use crate::error::{Context, Error, Kind, Result, Warning};
+use crate::host::HostFacts;
+use crate::plan::resources::{CgroupManager, CgroupPath, CgroupPlan, Resources};
+
+/// See [`Cgroup::create`].
+pub(super) fn create(plan: &CgroupPlan, facts: &HostFacts) -> Result<(Cgroup, Vec<Warning>)> {
+    let path = match &plan.path {
+        CgroupPath::Absolute(path) => format!("/{path}"),
+        CgroupPath::Relative(path) => path.clone(),
+    };
+    let mut record = Record { manager: plan.manager, path, hierarchies: Vec::new() };
+    if plan.manager == CgroupManager::Disabled {
+        return Ok((Cgroup { record }, Vec::new()));
+    }
+    let mounted = layout::mounted(facts.cgroup)?;
+    if mounted.is_empty() && !facts.rootless {
+        return Err(Error::new(Kind::Unsupported, "make a cgroup: no cgroup file system is mounted")
+            .hint("mount it, or use --cgroup-manager disabled"));
+    }
+    let mut made = Made::default();
+    let mut existed = false;
+    for (mounted, directory) in place(&mounted, &plan.path)? {
+        match made.make(&mounted.mount, &directory) {
+            Ok(fresh) => existed |= !fresh,
+            Err(error) if facts.rootless && is_refusal(&error) => continue,
+            Err(error) => return Err(error),
+        }
+        record.hierarchies.push(Hierarchy {
+            version: mounted.version,
+            name: mounted.mount.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            controllers: mounted.controllers.clone(),
+            mount: mounted.mount.clone(),
+            directory,
+        });
+    }
+    if existed {
+        refuse_in_use(&record)?;
+    }
+    if let Some(cpuset) = record.v1("cpuset") {
+        inherit_sets(cpuset, &plan.resources)?;
+    }
+    prepare_v2(&mut record, &plan.resources)?;
+    let warnings = limit(&record, &plan.resources, facts.rootless, existed)?;
+    made.keep();
+    Ok((Cgroup { record }, warnings))
+}
+
+/// The container's directory in each hierarchy.
+fn place<'a>(mounted: &'a [Mounted], path: &CgroupPath) -> Result<Vec<(&'a Mounted, PathBuf)>> {
+    let own = match path {
+        CgroupPath::Absolute(_) => String::new(),
+        CgroupPath::Relative(_) => layout::own()?,
+    };
+    let alone = mounted.len() == 1;
+    let directory = |mounted: &Mounted| match path {
+        CgroupPath::Absolute(path) => mounted.mount.join(path),
+        CgroupPath::Relative(path) => {
+            let own = layout::own_directory(mounted, &own);
+            let beside = mounted.version == Version::V2 && alone && own != mounted.mount;
+            match own.parent() {
+                Some(parent) if beside => parent.join(path),
+                _ => own.join(path),
+            }
+        }
+    };
+    Ok(mounted.iter().map(|mounted| (mounted, directory(mounted))).collect())
+}
+
+/// Directories made so far: removed again, last first, unless kept.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Makes `directory` and what is missing between it and `mount`; false if it was there.
+    fn make(&mut self, mount: &Path, directory: &Path) -> Result<bool> {
+        match rustix::fs::mkdir(directory, Mode::from(0o755)) {
+            Ok(()) => {
+                self.0.push(directory.to_owned());
+                Ok(true)
+            }
+            Err(Errno::EXIST) => Ok(false),
+            Err(Errno::NOENT) if directory != mount => {
+                if let Some(parent) = directory.parent() {
+                    self.make(mount, parent)?;
+                }
+                // Another runtime may have made it meanwhile; the second answer counts.
+                match rustix::fs::mkdir(directory, Mode::from(0o755)) {
+                    Ok(()) => {
+                        self.0.push(directory.to_owned());
+                        Ok(true)
+                    }
+                    Err(Errno::EXIST) => Ok(false),
+                    Err(errno) => Err(errno).context(|| format!("make cgroup {}", directory.display())),
+                }
+            }
+            Err(errno) => Err(errno).context(|| format!("make cgroup {}", directory.display())),
+        }
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for directory in self.0.iter().rev() {
+            // The failure that led here is the one to report; a parent may have got other children by now.
+            let _ = rustix::fs::rmdir(directory);
+        }
+    }
+}
+
+/// What the kernel answers a rootless runtime without delegation, also for a hierarchy mounted read-only.
+fn is_refusal(error: &Error) -> bool {
+    let refusals = [NixErrno::EACCES, NixErrno::EPERM, NixErrno::EROFS];
+    error.raw_errno().is_some_and(|raw| refusals.contains(&NixErrno::from_raw(raw)))
+}
+
+/// A cgroup of somebody else's processes would be limited, frozen and killed with the container.
+fn refuse_in_use(record: &Record) -> Result<()> {
+    for hierarchy in &record.hierarchies {
+        let path = hierarchy.directory.join("cgroup.procs");
+        let processes = file::read(&path).context(|| format!("read {}", path.display()))?;
+        if !processes.is_empty() {
+            let list: Vec<&str> = processes.lines().take(5).collect();
+            return Err(Error::new(
+                Kind::System,
+                format!(
+                    "use cgroup {}: it is not empty, it has the processes {}",
+                    hierarchy.directory.display(),
+                    list.join(", ")
+                ),
+            )
+            .errno(NixErrno::EBUSY)
+            .at("/linux/cgroupsPath"));
+        }
+    }
+    if freeze::is_frozen(record)? {
+        return Err(Error::new(Kind::System, format!("use cgroup {}: it is frozen", record.path))
+            .errno(NixErrno::EBUSY)
+            .at("/linux/cgroupsPath"));
+    }
+    Ok(())
+}
+
+/// A new v1 cpuset is empty and takes no process: the sets come from the nearest ancestor that has some, unless
+/// configured.
+fn inherit_sets(cpuset: &Hierarchy, resources: &Resources) -> Result<()> {
+    for (name, configured) in [("cpuset.cpus", &resources.cpu.cpus), ("cpuset.mems", &resources.cpu.mems)] {
+        if let Some(parent) = cpuset.directory.parent().filter(|_| cpuset.directory != cpuset.mount) {
+            let sets = inherited(parent, &cpuset.mount, name)?;
+            if configured.is_none() {
+                write_set(&cpuset.directory.join(name), &sets)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The value of `name` in `directory`, which is filled from its parent if it is empty.
+fn inherited(directory: &Path, mount: &Path, name: &str) -> Result<String> {
+    let path = directory.join(name);
+    let value = file::read_value(&path).context(|| format!("read {}", path.display()))?;
+    match directory.parent() {
+        Some(parent) if value.is_empty() && directory != mount => {
+            let value = inherited(parent, mount, name)?;
+            write_set(&path, &value)?;
+            Ok(value)
+        }
+        _ => Ok(value),
+    }
+}
+
+fn write_set(path: &Path, value: &str) -> Result<()> {
+    file::write(path, value).context(|| format!("write {value:?} to {}", path.display()))
+}
+
+/// Hands controllers down to a v2 cgroup: all there are where v2 stands alone, those that limits need where v1
+/// has the rest. What cannot be handed down matters only if a limit needs it, and is found when that is written.
+fn prepare_v2(record: &mut Record, resources: &Resources) -> Result<()> {
+    let alone = record.hierarchies.len() == 1;
+    let Some(v2) = record.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::V2) else {
+        return Ok(());
+    };
+    if !alone && resources.hugepages.is_empty() && !resources.has_limits() {
+        return Ok(());
+    }
+    let available = words(&v2.mount.join("cgroup.controllers"))?;
+    v2.controllers = available.iter().cloned().collect();
+    let directory = v2.directory.clone();
+    let mount = v2.mount.clone();
+    let wanted: BTreeSet<String> = if alone {
+        available
+    } else {
+        let Translation { settings, .. } = setting::translate(record, resources)?;
+        let on_v2 = |s: &Setting| setting::hierarchy_of(record, s).is_some_and(|h| h.version == Version::V2);
+        settings
+            .iter()
+            .filter(|s| on_v2(s))
+            .map(|s| s.controller.to_string())
+            .filter(|c| available.contains(c))
+            .collect()
+    };
+    if wanted.is_empty() || words(&directory.join("cgroup.controllers"))?.is_superset(&wanted) {
+        return Ok(());
+    }
+    hand_down(&mount, &directory, &wanted);
+    Ok(())
+}
+
+/// Enables `wanted` in every cgroup from `mount` down to the parent of `directory`.
+fn hand_down(mount: &Path, directory: &Path, wanted: &BTreeSet<String>) {
+    let mut ancestors: Vec<&Path> = directory.ancestors().skip(1).take_while(|a| a.starts_with(mount)).collect();
+    ancestors.reverse();
+    for ancestor in ancestors {
+        let path = ancestor.join("cgroup.subtree_control");
+        let all: Vec<String> = wanted.iter().map(|controller| format!("+{controller}")).collect();
+        if file::write(&path, &all.join(" ")).is_err() {
+            // One that is refused refuses all: the others are tried alone.
+            for one in &all {
+                let _ = file::write(&path, one);
+            }
+        }
+    }
+}
+
+fn words(path: &Path) -> Result<BTreeSet<String>> {
+    let value = file::read_value(path).context(|| format!("read {}", path.display()))?;
+    Ok(value.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Writes the limits. A rootless runtime that got no cgroup for some of them warns.
+fn limit(record: &Record, resources: &Resources, rootless: bool, existed: bool) -> Result<Vec<Warning>> {
+    if !rootless {
+        return setting::apply(record, resources, existed);
+    }
+    let Translation { settings, mut warnings } = setting::translate(record, resources)?;
+    let (held, lost): (Vec<Setting>, Vec<Setting>) =
+        settings.into_iter().partition(|setting| setting::hierarchy_of(record, setting).is_some());
+    warnings.extend(lost.into_iter().map(|setting| {
+        let message = format!(
+            "set {}: the {} controller is not delegated to this user, ignoring",
+            setting.file, setting.controller
+        );
+        Warning::config(setting.pointer, message)
+    }));
+    setting::write_all(record, held)?;
+    if let Some(set) = &resources.devices {
+        match devices::apply(record, set, existed) {
+            Err(error) if is_refusal(&error) => {}
+            result => result?,
+        }
+    }
+    Ok(warnings)
+}

@@ -1,0 +1,141 @@
+//! The processes of a cgroup, and signals to all of them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno as NixErrno;
+use rustix::io::Errno;
+
+use super::record::{Hierarchy, Record, Version};
+use super::{file, freeze};
+use crate::error::{Context, Result};
+use crate::sys::kill::kill_process;
+
+/// Every process is in all hierarchies; the freezer's is the one that the container's signals depend on.
+fn counting(record: &Record) -> Option<&Hierarchy> {
+    record.v2().filter(|_| record.hierarchies.len() == 1).or(record.v1("freezer")).or(record.hierarchies.first())
+}
+
+/// See [`super::Cgroup::processes`].
+pub(super) fn list(record: &Record, recursive: bool) -> Result<Vec<i32>> {
+    let Some(hierarchy) = counting(record) else { return Ok(Vec::new()) };
+    let mut found = BTreeSet::new();
+    if recursive {
+        for directory in tree(&hierarchy.directory)? {
+            read_processes(&directory, &mut found)?;
+        }
+    } else {
+        read_processes(&hierarchy.directory, &mut found)?;
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// Adds the processes of `directory`. One outside of our pid namespace shows as 0 and cannot be named.
+pub(super) fn read_processes(directory: &Path, found: &mut BTreeSet<i32>) -> Result<()> {
+    for name in ["cgroup.procs", "cgroup.threads"] {
+        let path = directory.join(name);
+        match file::read(&path) {
+            Ok(text) => {
+                found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|&pid| pid > 0));
+                return Ok(());
+            }
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            // A threaded v2 cgroup only lists threads; a signal to one reaches its process.
+            Err(Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno).context(|| format!("read {}", path.display())),
+        }
+    }
+    Ok(())
+}
+
+/// `directory` and all below it, parents first; nothing if it is gone.
+pub(super) fn tree(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = vec![directory.to_owned()];
+    let mut next = 0;
+    while let Some(parent) = all.get(next).cloned() {
+        all.extend(children(&parent)?);
+        next += 1;
+    }
+    Ok(all)
+}
+
+/// The cgroups right below `directory`.
+pub(super) fn children(directory: &Path) -> Result<Vec<PathBuf>> {
+    let context = || format!("list cgroup {}", directory.display());
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.context(context)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.context(context)?;
+        if entry.file_type().context(context)?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// See [`super::Cgroup::signal_all`].
+pub(super) fn signal_all(record: &Record, signal: i32) -> Result<()> {
+    if signal == libc::SIGKILL && kill_by_kernel(record)? {
+        return Ok(());
+    }
+    if freeze::is_frozen(record)? {
+        // The user's pause: it stays, except that a kill must reach.
+        send(record, signal)?;
+        return if signal == libc::SIGKILL { freeze::thaw(record) } else { Ok(()) };
+    }
+    match freeze::freeze(record) {
+        Ok(()) => {
+            let sent = send(record, signal);
+            let thawed = freeze::thaw(record);
+            sent?;
+            thawed
+        }
+        // Without a freezer, or with a process that does not stop: again until nobody new is found.
+        Err(_no_freezer) => send_until_settled(record, signal),
+    }
+}
+
+/// cgroup.kill (Linux 5.14): all at once, also those that fork. False where the kernel has none.
+fn kill_by_kernel(record: &Record) -> Result<bool> {
+    let Some(v2) = record.v2() else { return Ok(false) };
+    let path = v2.directory.join("cgroup.kill");
+    match file::write(&path, "1") {
+        // A process may have been put elsewhere in the v1 hierarchies of a hybrid host; those are killed too.
+        Ok(()) => Ok(record.hierarchies.iter().all(|hierarchy| hierarchy.version == Version::V2)),
+        Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno).context(|| format!("write \"1\" to {}", path.display())),
+    }
+}
+
+fn send(record: &Record, signal: i32) -> Result<BTreeSet<i32>> {
+    let own = std::process::id();
+    let mut sent = BTreeSet::new();
+    for pid in list(record, true)? {
+        if pid.unsigned_abs() == own {
+            continue;
+        }
+        match kill_process(pid, signal) {
+            Ok(()) | Err(NixErrno::ESRCH) => sent.insert(pid),
+            Err(errno) => return Err(errno).context(|| format!("send signal {signal} to process {pid}")),
+        };
+    }
+    Ok(sent)
+}
+
+/// Rounds are few: a process can only escape one by forking, and its child is found by the next.
+const ROUNDS: usize = 1000;
+
+fn send_until_settled(record: &Record, signal: i32) -> Result<()> {
+    let mut known = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let sent = send(record, signal)?;
+        if sent.is_subset(&known) {
+            break;
+        }
+        known.extend(sent);
+    }
+    Ok(())
+}

@@ -1,2 +1,6 @@
 //! sys
 #![allow(unsafe_code)]
+
+pub(crate) mod mount;
+pub(crate) mod tty;
+pub(crate) mod userns;

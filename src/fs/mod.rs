@@ -11,4 +11,4 @@ mod walk;
 
 pub(crate) use procfs::Procfs;
 pub(crate) use root::{Links, Root};
-pub(crate) use verify::{CGROUP2_MAGIC, DEVPTS_MAGIC, FileId, PROC_MAGIC, expect_char_device, fs_magic, is_directory};
+pub(crate) use verify::{DEVPTS_MAGIC, FileId, PROC_MAGIC, expect_char_device, fs_magic, is_directory};

@@ -10,8 +10,6 @@ use crate::error::{Context, Error, Kind, Result};
 pub(crate) const PROC_MAGIC: u32 = 0x9fa0;
 /// statfs(2) magic of devpts.
 pub(crate) const DEVPTS_MAGIC: u32 = 0x1cd1;
-/// statfs(2) magic of cgroup2.
-pub(crate) const CGROUP2_MAGIC: u32 = 0x6367_7270;
 
 /// The statfs(2) magic of the file system that `fd` is on.
 pub(crate) fn fs_magic(fd: BorrowedFd<'_>) -> Result<u32> {

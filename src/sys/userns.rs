@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 /// Gives its pid and a pidfd.
 pub(crate) fn sleeping_child() -> Result<(Pid, OwnedFd), Errno> {
     let mut pidfd: libc::c_int = -1;
+    let parent = nix::unistd::getpid().as_raw();
     let flags = libc::CLONE_NEWUSER | libc::CLONE_PIDFD | libc::SIGCHLD;
     // SAFETY: clone with a null stack and without CLONE_VM forks: the child runs on its copy of this stack and
     // makes only the system calls below, which need nothing of the C library's state. The third argument receives
@@ -17,12 +18,14 @@ pub(crate) fn sleeping_child() -> Result<(Pid, OwnedFd), Errno> {
         libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0usize, &raw mut pidfd, 0usize, 0usize)
     })?;
     if pid == 0 {
-        loop {
-            // SAFETY: prctl and pause take integers by value.
-            unsafe {
-                libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        // SAFETY: prctl, getppid, exit_group and ppoll (which accepts null for every pointer) take integers by value.
+        unsafe {
+            libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+            // The parent may have died before it could be named.
+            while libc::syscall(libc::SYS_getppid) == libc::c_long::from(parent) {
                 libc::syscall(libc::SYS_ppoll, 0usize, 0usize, 0usize, 0usize, 0usize);
             }
+            libc::syscall(libc::SYS_exit_group, 0);
         }
     }
     // SAFETY: the kernel stored a descriptor that it made for this call.

@@ -19,12 +19,9 @@ pub(crate) mod payload;
 pub(crate) mod pivot;
 pub(crate) mod rootfs;
 pub(crate) mod sysctl;
-
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-
 use nix::errno::Errno;
-
 use crate::cgroup::JoinFds;
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::plan::InitPlan;
@@ -36,7 +33,6 @@ use crate::sys::clone::exit_now;
 use crate::sys::namespace::unshare;
 use crate::sys::{credentials as sys_credentials, fd, process};
 use join::Joins;
-
 /// What init is to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InitRequest<'a> {
@@ -55,7 +51,6 @@ pub(crate) struct InitRequest<'a> {
     /// Highest capability that the kernel knows.
     pub last_capability: u8,
 }
-
 /// What init is born with. Everything else that is open is closed.
 #[derive(Debug)]
 pub(crate) struct InitFds {
@@ -65,8 +60,6 @@ pub(crate) struct InitFds {
     pub joins: Joins,
     /// A connection to the console socket.
     pub console: Option<OwnedFd>,
-}
-
 /// Where init came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Born {
@@ -75,16 +68,12 @@ pub(crate) enum Born {
     /// The intermediate's: the user, pid and time namespaces are entered. Those in `refused` (CLONE_NEW*) belong to
     /// the user namespace and are joined only now.
     OfIntermediate { refused: u64 },
-}
-
 /// Whom init tells what it cannot do.
 enum Line {
     /// The process that made it: `create` until the container is ready, `exec` to the end.
     Sync(ChildEnd),
     /// `start`, behind the gate.
     Gate(OwnedFd),
-}
-
 impl Line {
     fn send(&self, frame: &FromInit, passed: Option<BorrowedFd<'_>>) -> Result<()> {
         match (self, passed) {
@@ -93,8 +82,6 @@ impl Line {
             (Line::Gate(connection), passed) => gate::send(connection.as_fd(), frame, passed),
         }
     }
-}
-
 /// Init's whole life.
 pub(crate) fn run(request: InitRequest<'_>, fds: InitFds, sync: ChildEnd, born: Born) -> ! {
     enter_child();
@@ -110,35 +97,24 @@ pub(crate) fn run(request: InitRequest<'_>, fds: InitFds, sync: ChildEnd, born: 
                 Ok(connection) => Line::Gate(connection),
                 Err(_) => exit_now(1),
             }
-        }
-    };
     // Only a failure comes back: success is another program in this process.
     let Err(error) = launch(&request, prepared, &line);
     let _ = line.send(&FromInit::Error(error), None);
     exit_now(1)
-}
-
 /// First thing in a cloned child: nothing of the runtime's behaviour is left.
 fn enter_child() {
     // A panic must neither unwind into the parent's frames nor abort: under musl abort(3) signals a thread id
     // that is the parent's.
     std::panic::set_hook(Box::new(|_| exit_now(70)));
-}
-
 /// Tells the parent and ends.
 fn fail(sync: &ChildEnd, error: Error) -> ! {
     let _ = sync.send(&FromInit::Error(error));
-    exit_now(1)
-}
-
 /// What [`launch`] needs and only [`prepare`] could find out.
 struct Prepared {
     program: CString,
     env: Vec<CString>,
     /// What the runtime knows this process by.
     pid: i32,
-}
-
 /// Everything that `create` and `exec` want to hear about, in this order. Gives the gate back.
 fn prepare(
     request: &InitRequest<'_>,
@@ -156,27 +132,22 @@ fn prepare(
     attributes::new_session()?;
     if let Some(name) = &plan.session_keyring {
         warn(sync, attributes::new_session_keyring(name)?);
-    }
     set_names(plan)?;
     match &plan.rootfs {
         Some(rootfs) => make_root(request, rootfs, fds.console, sync, pid)?,
         None => join_terminal(&plan.process, fds.console)?,
-    }
     enter_directory(&plan.process)?;
     let program = payload::find(&plan.process)?;
     let env = payload::environment(&plan.process);
     sync.send(&FromInit::Ready)?;
     sync.wait_continue()?;
     Ok((Prepared { program, env, pid }, fds.gate))
-}
-
 /// From the open gate to the program. Returns only when it fails.
 fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<Infallible> {
     let process = &request.plan.process;
     if !request.hooks.start_container.is_empty() {
         let state = request.state.to_hook_json(Status::Created, prepared.pid);
         hooks::run_all(&request.hooks.start_container, &state, &request.hook_options)?;
-    }
     attributes::set_scheduling(process)?;
     attributes::set_affinity(process, AffinityMoment::Final)?;
     labels::set_exec(process)?;
@@ -185,18 +156,12 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     } else {
         // Loading a filter needs CAP_SYS_ADMIN then, which the program may not keep.
         load_filter(request, line)?;
-    }
     credentials::drop_bounding(process.capabilities.bounding, request.last_capability)?;
     credentials::switch_user(process)?;
     attributes::set_umask(process.umask);
     credentials::set_capabilities(&process.pointer, &process.capabilities)?;
     pass_descriptors(request.preserve_fds)?;
-    if process.no_new_privileges {
-        load_filter(request, line)?;
-    }
     payload::execute(&prepared.program, &process.args, &prepared.env)
-}
-
 /// Closes what this process was born with by accident: nothing of the host may wait in a container, not even
 /// close-on-exec. Own descriptors have higher numbers than those that the caller passes on.
 fn close_inherited(preserve: u32, fds: &InitFds, sync: &ChildEnd) -> Result<()> {
@@ -209,18 +174,12 @@ fn close_inherited(preserve: u32, fds: &InitFds, sync: &ChildEnd) -> Result<()> 
     for fd in kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|&fd| fd >= 3 + preserve) {
         fd::close_unowned(first, fd.saturating_sub(1)).context(|| "close inherited descriptors")?;
         first = fd + 1;
-    }
     fd::close_unowned(first, u32::MAX).context(|| "close inherited descriptors")
-}
-
 /// The descriptors for the program lose close-on-exec, all others have it.
 fn pass_descriptors(preserve: u32) -> Result<()> {
     for fd in 3..3 + preserve as i32 {
         fd::keep_on_exec(fd).context(|| format!("keep descriptor {fd} for the program"))?;
-    }
     fd::cloexec_from(3 + preserve).context(|| "mark descriptors close-on-exec")
-}
-
 /// Joins what is joined and unshares what is new, in the order in which each is allowed.
 fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Result<()> {
     let namespaces = &request.plan.namespaces;
@@ -233,56 +192,36 @@ fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Res
             joins.join(Kind::User.flag())?;
             if joins.has(Kind::User) || namespaces.is_new(Kind::User) {
                 become_root()?;
-            }
             joins.join(refused)?;
-        }
-    }
     // Whoever was dumpable for the sake of its id maps is so no longer.
     attributes::set_dumpable(false)?;
     let cgroup = if namespaces.is_new(Kind::Cgroup) { Kind::Cgroup.flag() } else { 0 };
     let flags = request.unshare_flags & !Kind::Time.flag() | cgroup;
     if flags != 0 {
         unshare(flags).context(|| format!("unshare namespaces {flags:#x}"))?;
-    }
     Ok(())
-}
-
 /// Becomes user and group 0 of the user namespace, as far as it has them: what is made from now on is theirs.
 fn become_root() -> Result<()> {
     credentials::become_root()
-}
-
 fn set_names(plan: &InitPlan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         attributes::set_hostname(name)?;
-    }
     if let Some(name) = &plan.domainname {
         attributes::set_domainname(name)?;
-    }
     if plan.loopback_up {
         attributes::set_loopback_up()?;
-    }
     if plan.sysctls.is_empty() {
         return Ok(());
-    }
     sysctl::set(Procfs::open()?.as_fd(), &plan.sysctls)
-}
-
 /// A terminal for a process that enters a finished container.
 fn join_terminal(process: &ProcessPlan, socket: Option<OwnedFd>) -> Result<()> {
     match socket.filter(|_| process.terminal) {
         Some(socket) => console::join(process.console_size, socket.as_fd()),
         None => Ok(()),
-    }
-}
-
 /// From the host's root to the container's.
 fn make_root(
-    request: &InitRequest<'_>,
     plan: &RootfsPlan,
     socket: Option<OwnedFd>,
-    sync: &ChildEnd,
-    pid: i32,
 ) -> Result<()> {
     let mut sources = Sources::default();
     let root = rootfs::prepare(plan, &mut sources)?;
@@ -291,37 +230,26 @@ fn make_root(
     if request.stop_at_rootfs {
         sync.send(&FromInit::RootfsReady)?;
         sync.wait_continue()?;
-    }
     if !request.hooks.create_container.is_empty() {
         let state = request.state.to_hook_json(Status::Creating, pid);
         hooks::run_all(&request.hooks.create_container, &state, &request.hook_options)?;
-    }
     if let Some(socket) = socket {
         console::make(&root, request.plan.process.console_size, socket.as_fd())?;
-    }
     masks::apply(plan, &root)?;
     rootfs::seal(plan, &root)?;
     pivot::enter(root, plan.pivot)?;
     rootfs::propagate(plan)
-}
-
 /// Goes to the working directory, made when missing, and checks that it lies in the container (attack 2).
 fn enter_directory(process: &ProcessPlan) -> Result<()> {
     let at = || pointer::join(&process.pointer, "cwd");
     payload::enter_directory(&process.cwd).and_then(|()| rootfs::verify_cwd()).map_err(|error| error.at(at()))
-}
-
 /// Loads the seccomp filter and hands its listener out, if it has one.
 fn load_filter(request: &InitRequest<'_>, line: &Line) -> Result<()> {
     let Some(filter) = &request.plan.seccomp else { return Ok(()) };
     match filter.load()? {
         Some(listener) => line.send(&FromInit::SeccompFd, Some(listener.as_fd())),
-        None => Ok(()),
-    }
-}
-
 fn warn(sync: &ChildEnd, warning: Option<Warning>) {
     if let Some(warning) = warning {
         sync.warn(warning);
-    }
-}
+//! init
+pub(crate) mod idmap;

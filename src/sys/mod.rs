@@ -11,3 +11,6 @@ pub(crate) mod namespace;
 pub(crate) mod socket;
 pub(crate) mod bpf;
 pub(crate) mod kill;
+pub(crate) mod mount;
+pub(crate) mod tty;
+pub(crate) mod userns;

@@ -1,0 +1,50 @@
+//! Checks on descriptors: what a name led to is believed only after these.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{FileType, fstat, fstatfs, major, minor};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// statfs(2) magic of procfs.
+pub(crate) const PROC_MAGIC: u32 = 0x9fa0;
+/// statfs(2) magic of devpts.
+pub(crate) const DEVPTS_MAGIC: u32 = 0x1cd1;
+
+/// The statfs(2) magic of the file system that `fd` is on.
+pub(crate) fn fs_magic(fd: BorrowedFd<'_>) -> Result<u32> {
+    // The field's type differs between architectures; the magics are 32 bits on all of them.
+    Ok(fstatfs(fd).context(|| "fstatfs")?.f_type as u32)
+}
+
+/// Whether `fd` is a directory.
+pub(crate) fn is_directory(fd: BorrowedFd<'_>) -> Result<bool> {
+    let stat = fstat(fd).context(|| "fstat")?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Fails unless `fd` is the character device `wanted` (major, minor). `name` is for the message.
+pub(crate) fn expect_char_device(fd: BorrowedFd<'_>, wanted: (u32, u32), name: &str) -> Result<()> {
+    let stat = fstat(fd).context(|| format!("fstat {name}"))?;
+    let found = (major(stat.st_rdev), minor(stat.st_rdev));
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || found != wanted {
+        let (major, minor) = wanted;
+        return Err(Error::new(Kind::System, format!("{name} is not the character device {major}:{minor}")));
+    }
+    Ok(())
+}
+
+/// Which file a descriptor is, for comparing two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// That of `fd` (fstat(2)).
+    pub fn of(fd: BorrowedFd<'_>) -> Result<FileId> {
+        let stat = fstat(fd).context(|| "fstat")?;
+        Ok(FileId { device: stat.st_dev, inode: stat.st_ino })
+    }
+}

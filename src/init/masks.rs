@@ -1,0 +1,73 @@
+//! linux.maskedPaths and linux.readonlyPaths.
+//!
+//! Done with the root's descriptor before the pivot: resolution is the same as after it, and the host's /proc is
+//! still there for mount(2) where the newer calls are missing. A target that does not exist is passed over; nothing
+//! else is.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use super::mount::attributes::{Attributes, RDONLY};
+use super::mount::filesystem::place_empty_tmpfs;
+use super::mount::place::{Target, Tree};
+use crate::error::Result;
+use crate::fs::{Links, Root, expect_char_device, is_directory};
+use crate::plan::rootfs::RootfsPlan;
+
+/// Performs both lists. After the createContainer hooks, which may still mount things.
+pub(crate) fn apply(root: &Root, plan: &RootfsPlan) -> Result<()> {
+    for (index, path) in plan.readonly_paths.iter().enumerate() {
+        make_read_only(root, path).map_err(|error| {
+            error.context(format!("make {} read-only", path.display())).at(format!("/linux/readonlyPaths/{index}"))
+        })?;
+    }
+    let mut covers = Covers { null: None, directory: None };
+    for (index, path) in plan.masked_paths.iter().enumerate() {
+        mask(root, plan, path, &mut covers).map_err(|error| {
+            error.context(format!("mask {}", path.display())).at(format!("/linux/maskedPaths/{index}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// Binds the path onto itself with the read-only flag added. The other flags, locked in a user namespace, stay.
+fn make_read_only(root: &Root, path: &Path) -> Result<()> {
+    let Some(fd) = root.resolve_existing(path, Links::Follow)? else { return Ok(()) };
+    let tree = Tree::of_fd(fd.as_fd(), true)?;
+    let target = Target { root, path, links: Links::Follow, fd };
+    tree.place(&target, &Attributes { set: RDONLY, ..Attributes::default() }).map(drop)
+}
+
+/// What masked paths are covered with, made when first needed.
+struct Covers {
+    /// The container's /dev/null, checked.
+    null: Option<OwnedFd>,
+    /// A placed mount of the one empty tmpfs: the others are its copies.
+    directory: Option<OwnedFd>,
+}
+
+fn mask(root: &Root, plan: &RootfsPlan, path: &Path, covers: &mut Covers) -> Result<()> {
+    let Some(fd) = root.resolve_existing(path, Links::Follow)? else { return Ok(()) };
+    let directory = is_directory(fd.as_fd())?;
+    let target = Target { root, path, links: Links::Follow, fd };
+    if directory {
+        match &covers.directory {
+            Some(placed) => drop(Tree::of_fd(placed.as_fd(), false)?.place(&target, &Attributes::default())?),
+            None => covers.directory = Some(place_empty_tmpfs(&target, plan.mount_label.as_deref())?),
+        }
+        return Ok(());
+    }
+    let null = match &covers.null {
+        Some(null) => null,
+        None => covers.null.insert(null_device(root)?),
+    };
+    Tree::of_fd(null.as_fd(), false)?.place(&target, &Attributes::default()).map(drop)
+}
+
+/// The container's null device. Whatever else an image has put there would be mounted where everybody can read
+/// or write it (CVE-2025-31133).
+fn null_device(root: &Root) -> Result<OwnedFd> {
+    let fd = root.resolve(Path::new("/dev/null"), Links::FollowParents)?;
+    expect_char_device(fd.as_fd(), (1, 3), "/dev/null of the container")?;
+    Ok(fd)
+}

@@ -1,0 +1,216 @@
+//! Entries of type cgroup and cgroup2: what the container sees of control groups.
+//!
+//! v1 is a tmpfs with one directory for each hierarchy and links for the controllers that share one. Each is
+//! bound from the host's mount, at the container's own group: with a cgroup namespace that shows as `/`, and it is one
+//! call where a new mount takes four. cgroup2 is mounted anew from a cgroup namespace; without one it is bound, because a
+//! new mount from the first namespace waits for an RCU grace period (8 ms).
+
+use std::ffi::{CStr, OsString};
+use std::fs::read_to_string;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, openat, statat, symlinkat};
+
+use super::attributes::{self, Attributes, RDONLY};
+use super::filesystem::NewFilesystem;
+use super::place::{Target, Tree};
+use super::{Entry, c_path};
+use crate::error::{Context, Error, Kind, Result};
+use crate::fs::Links;
+use crate::host::CgroupLayout;
+
+const MOUNT_POINT: &str = "/sys/fs/cgroup";
+
+/// Where the process is in each hierarchy, on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CgroupView {
+    layout: CgroupLayout,
+    hierarchies: Vec<Hierarchy>,
+    /// In cgroup2.
+    unified_group: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hierarchy {
+    /// Name of its directory: `memory`, `cpu,cpuacct`, `systemd`.
+    name: String,
+    /// Of the process, as /proc/self/cgroup says.
+    group: PathBuf,
+}
+
+impl CgroupView {
+    /// To be read by init once it sits in its group, and before it unshares the cgroup namespace, from where on all
+    /// paths are `/`.
+    pub fn read(layout: CgroupLayout) -> Result<CgroupView> {
+        let text = read_to_string("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
+        let unified_group = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        Ok(CgroupView {
+            layout,
+            hierarchies: text.lines().filter_map(parse).collect(),
+            unified_group: PathBuf::from(unified_group),
+        })
+    }
+
+    /// The directory of cgroup2 on the host.
+    fn unified(&self) -> Option<PathBuf> {
+        match self.layout {
+            CgroupLayout::Unified => Some(PathBuf::from(MOUNT_POINT)),
+            CgroupLayout::Hybrid => Some(Path::new(MOUNT_POINT).join("unified")),
+            CgroupLayout::Legacy | CgroupLayout::None => None,
+        }
+    }
+}
+
+/// A v1 line of /proc/PID/cgroup (cgroups(7)): `4:cpu,cpuacct:/group` or `9:name=systemd:/group`.
+fn parse(line: &str) -> Option<Hierarchy> {
+    let (_, rest) = line.split_once(':')?;
+    let (controllers, group) = rest.split_once(':')?;
+    let name = controllers.strip_prefix("name=").unwrap_or(controllers);
+    (!name.is_empty()).then(|| Hierarchy { name: name.to_owned(), group: PathBuf::from(group) })
+}
+
+impl Hierarchy {
+    /// Its mount point on the host, if it is mounted at the usual place.
+    fn mount_point(&self) -> Option<PathBuf> {
+        let names = [self.name.as_str(), self.name.split(',').next().unwrap_or_default()];
+        names.into_iter().map(|name| Path::new(MOUNT_POINT).join(name)).find(|path| exists(path))
+    }
+}
+
+/// The directory of `group` below `mount_point`. Inside another container the mount starts further down than the
+/// path says, so leading components may be too many.
+fn directory(group: &Path, mount_point: &Path) -> PathBuf {
+    let names: Vec<_> = group.iter().skip(1).collect();
+    (0..names.len())
+        .map(|skipped| mount_point.join(names.iter().skip(skipped).collect::<PathBuf>()))
+        .find(|path| exists(path))
+        .unwrap_or_else(|| mount_point.to_owned())
+}
+
+fn exists(path: &Path) -> bool {
+    statat(CWD, path, rustix::fs::AtFlags::empty())
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Performs an entry of type cgroup or cgroup2. Gives the root of the new mount.
+pub(super) fn mount(entry: &Entry<'_>, v2: bool, source: &CStr) -> Result<OwnedFd> {
+    let view = entry.cgroups.ok_or_else(|| Error::new(Kind::Unsupported, "the host's control groups are not known"))?;
+    let mut attributes = Attributes::of(entry.mount);
+    attributes.clear = 0;
+    let user_namespace = !entry.plan.uid_mappings.is_empty();
+    if user_namespace && !entry.plan.cgroup_namespace {
+        // Otherwise root inside could move itself elsewhere in the tree (CVE-2023-25809).
+        attributes.set |= RDONLY;
+        attributes.recursive_set |= RDONLY;
+    }
+    let target = entry.directory()?;
+    if v2 || view.layout == CgroupLayout::Unified {
+        return mount_unified(entry, view, source, &target, &attributes);
+    }
+    mount_v1(entry, view, &target, &attributes)
+}
+
+fn mount_unified(
+    entry: &Entry<'_>,
+    view: &CgroupView,
+    source: &CStr,
+    target: &Target<'_>,
+    attributes: &Attributes,
+) -> Result<OwnedFd> {
+    let missing = || Error::new(Kind::Unsupported, "the host has no cgroup2 mounted");
+    let host = view.unified().ok_or_else(missing)?;
+    if entry.plan.cgroup_namespace {
+        let new = NewFilesystem {
+            fs_type: c"cgroup2",
+            source,
+            super_flags: entry.mount.super_flags,
+            attributes: attributes.set,
+            parameters: entry.mount.data.clone(),
+        };
+        let rest = Attributes { set: 0, ..attributes.clone() };
+        match new.create() {
+            Ok(Some(tree)) => return Tree::Detached(tree).place(target, &rest),
+            Ok(None) => {
+                let placed = new.mount_legacy(target)?;
+                attributes::apply_placed(placed.as_fd(), &rest)?;
+                return Ok(placed);
+            }
+            // A user namespace that does not own the cgroup namespace.
+            Err(error) if matches!(error.raw_errno(), Some(libc::EPERM | libc::EBUSY)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bind(&host, target, attributes)
+}
+
+fn mount_v1(entry: &Entry<'_>, view: &CgroupView, target: &Target<'_>, attributes: &Attributes) -> Result<OwnedFd> {
+    let mut parameters = vec!["mode=755".to_owned()];
+    parameters.extend(entry.plan.mount_label.as_deref().map(super::filesystem::context));
+    let tmpfs = NewFilesystem {
+        fs_type: c"tmpfs",
+        source: c"tmpfs",
+        super_flags: 0,
+        attributes: attributes.set & !RDONLY,
+        parameters,
+    };
+    let base = match tmpfs.create()? {
+        Some(tree) => Tree::Detached(tree).place(target, &Attributes::default())?,
+        None => tmpfs.mount_legacy(target)?,
+    };
+    for hierarchy in &view.hierarchies {
+        let Some(mount_point) = hierarchy.mount_point() else { continue };
+        let own = directory(&hierarchy.group, &mount_point);
+        bind_into(entry, &base, &hierarchy.name, &own, attributes)?;
+        for controller in hierarchy.name.split(',').filter(|controller| *controller != hierarchy.name) {
+            symlinkat(hierarchy.name.as_str(), &base, controller)
+                .context(|| format!("symlink {controller} to {}", hierarchy.name))?;
+        }
+    }
+    if let Some(unified) = view.unified() {
+        bind_into(entry, &base, "unified", &directory(&view.unified_group, &unified), attributes)?;
+    }
+    let seal =
+        Attributes { set: attributes.set & RDONLY, propagation: attributes.propagation.clone(), ..Default::default() };
+    attributes::apply_placed(base.as_fd(), &seal)?;
+    Ok(base)
+}
+
+/// Makes the directory `name` in the tmpfs `base`, which nobody else can reach yet, and binds `host` there.
+fn bind_into(entry: &Entry<'_>, base: &OwnedFd, name: &str, host: &Path, attributes: &Attributes) -> Result<()> {
+    mkdirat(base, name, Mode::from_raw_mode(0o755)).context(|| format!("mkdir {name}"))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(base, name, flags, Mode::empty()).context(|| format!("open {name}"))?;
+    let path: PathBuf = [entry.mount.destination.as_os_str(), &OsString::from(name)].iter().collect();
+    let target = Target { root: entry.root, path: &path, links: Links::Follow, fd };
+    bind(host, &target, attributes).map(drop)
+}
+
+fn bind(host: &Path, target: &Target<'_>, attributes: &Attributes) -> Result<OwnedFd> {
+    let operation = || format!("bind {}", host.display());
+    let path = c_path(host)?;
+    let tree = Tree::of_path(&path, true, false).context(operation)?;
+    tree.place(target, attributes).context(operation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_named_hierarchy_drops_the_prefix() {
+        let expected = Hierarchy { name: "systemd".into(), group: "/user.slice".into() };
+        assert_eq!(parse("9:name=systemd:/user.slice"), Some(expected));
+    }
+
+    #[test]
+    fn parse_cgroup2_line_is_no_hierarchy() {
+        assert_eq!(parse("0::/system.slice"), None);
+    }
+
+    #[test]
+    fn parse_group_with_colons_keeps_them() {
+        let expected = Hierarchy { name: "cpu,cpuacct".into(), group: "/a:b".into() };
+        assert_eq!(parse("2:cpu,cpuacct:/a:b"), Some(expected));
+    }
+}

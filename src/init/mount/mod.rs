@@ -1,0 +1,302 @@
+//! The entries of `mounts` (config.md#mounts), in their order.
+//!
+//! A source is a path of the host (trusted) or a new file system; both become a detached mount that gets its
+//! attributes before anybody can see it. A destination is resolved inside the root once, to a descriptor, and the
+//! mount is moved onto that. Uses `fs` and `sys`; called by init before the pivot.
+
+pub(crate) mod attributes;
+pub(crate) mod cgroup;
+mod copy_up;
+pub(crate) mod filesystem;
+pub(crate) mod place;
+pub(crate) mod sources;
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, fstat, readlinkat, symlinkat};
+use rustix::io::Errno;
+
+use attributes::{Attributes, RDONLY};
+use cgroup::CgroupView;
+use filesystem::NewFilesystem;
+use place::{Target, Tree};
+use sources::Sources;
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::fs::{Links, PROC_MAGIC, Root, fs_magic, is_directory};
+use crate::plan::mounts::{MountPlan, MountSource};
+use crate::plan::rootfs::RootfsPlan;
+
+/// Performs every entry. `cgroups` is needed for entries of type cgroup.
+///
+/// An entry for `/` itself becomes the root for all that follows.
+pub(crate) fn mount_all(
+    root: &mut Root,
+    plan: &RootfsPlan,
+    sources: &mut Sources,
+    cgroups: Option<&CgroupView>,
+) -> Result<()> {
+    for (position, mount) in plan.mounts.iter().enumerate() {
+        let early = sources.take(position);
+        let placed = perform(&Entry { root, plan, mount, cgroups }, early)
+            .map_err(|error| error.context(describe(mount)).at(format!("/mounts/{}", mount.index)))?;
+        if let Some(placed) = placed
+            && mount.destination.parent().is_none()
+        {
+            *root = Root::from(placed);
+        }
+    }
+    Ok(())
+}
+
+/// A path of the configuration as a C string.
+pub(super) fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|error| Error::new(Kind::Config, error.to_string()).context(format!("path {}", path.display())))
+}
+
+/// One entry with what it is performed against.
+struct Entry<'a> {
+    root: &'a Root,
+    plan: &'a RootfsPlan,
+    mount: &'a MountPlan,
+    cgroups: Option<&'a CgroupView>,
+}
+
+impl<'a> Entry<'a> {
+    fn links(&self) -> Links {
+        if self.mount.destination_nofollow { Links::FollowParents } else { Links::Follow }
+    }
+
+    fn target(&self, fd: OwnedFd, links: Links) -> Target<'a> {
+        Target { root: self.root, path: &self.mount.destination, links, fd }
+    }
+
+    /// The destination as a directory, made when missing.
+    fn directory(&self) -> Result<Target<'a>> {
+        let path = &self.mount.destination;
+        if self.mount.destination_nofollow {
+            // Only a directory that is there can be it: through a link nothing is made.
+            if let Some(fd) = self.root.resolve_existing(path, Links::FollowParents)? {
+                return Ok(self.target(fd, Links::FollowParents));
+            }
+        }
+        Ok(self.target(self.root.make_dir_all(path)?, self.links()))
+    }
+
+    /// The destination of procfs and sysfs: reached through no symbolic link, or what is set and masked below it
+    /// later would be elsewhere (CVE-2019-19921).
+    fn ordinary_directory(&self, fs_type: &CStr) -> Result<Target<'a>> {
+        let path = &self.mount.destination;
+        let refused = |error: Error| match error.raw_errno() {
+            Some(libc::ELOOP | libc::ENOTDIR) => error
+                .context(format!("filesystem {:?} must be mounted on ordinary directory", fs_type.to_string_lossy())),
+            _ => error,
+        };
+        let fd = match self.root.resolve_existing(path, Links::Refuse).map_err(refused)? {
+            Some(fd) => fd,
+            None => {
+                self.root.make_dir_all(path)?;
+                self.root.resolve(path, Links::Refuse).map_err(refused)?
+            }
+        };
+        if !is_directory(fd.as_fd())? {
+            return Err(refused(Error::sys(nix::errno::Errno::ENOTDIR, "not a directory")));
+        }
+        Ok(self.target(fd, Links::Refuse))
+    }
+}
+
+/// Gives the root of the new mount, if one came into being.
+fn perform(entry: &Entry<'_>, early: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+    match &entry.mount.source {
+        MountSource::Bind { path, recursive } => bind(entry, path, *recursive, early),
+        MountSource::New { fs_type, source } => new_filesystem(entry, fs_type, source).map(Some),
+        MountSource::Cgroup { v2, source } => cgroup::mount(entry, *v2, source).map(Some),
+        MountSource::Remount { bind } => remount(entry, *bind).map(|()| None),
+        MountSource::PropagationOnly => {
+            let placed = entry.root.resolve(&entry.mount.destination, entry.links())?;
+            attributes::apply_placed(placed.as_fd(), &Attributes::of(entry.mount)).map(|()| None)
+        }
+    }
+}
+
+fn bind(entry: &Entry<'_>, source: &CStr, recursive: bool, early: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+    let mount = entry.mount;
+    if mount.copy_symlink && copy_symlink(entry, source)? {
+        return Ok(None);
+    }
+    let mut attributes = Attributes::of(mount);
+    let tree = match early {
+        Some(tree) => {
+            attributes.propagation.splice(0..0, early_propagation(entry.plan, mount));
+            Tree::Detached(tree)
+        }
+        None => {
+            let tree = Tree::of_path(source, recursive, mount.source_nofollow)
+                .context(|| format!("open mount source {}", source.to_string_lossy()))?;
+            if let Some(idmap) = &mount.idmap {
+                idmapped(entry, &tree, idmap)?;
+            }
+            tree
+        }
+    };
+    let target = if is_directory(tree.as_fd())? {
+        entry.directory()?
+    } else {
+        entry.target(entry.root.make_file(&mount.destination, entry.links())?, entry.links())
+    };
+    tree.place(&target, &attributes).map(Some)
+}
+
+fn idmapped(entry: &Entry<'_>, tree: &Tree, idmap: &crate::plan::mounts::IdmapPlan) -> Result<()> {
+    match tree {
+        Tree::Detached(tree) => sources::map_ids(entry.plan, idmap, tree),
+        Tree::File { .. } => Err(Error::new(Kind::Unsupported, "idmapped mounts need open_tree(2) (Linux 5.12)")),
+    }
+}
+
+/// A tree that was cloned before the namespace was cut off is still a peer of the host's mounts. Unless the
+/// configuration wants that, it becomes what the rest of the namespace is.
+fn early_propagation(plan: &RootfsPlan, mount: &MountPlan) -> Option<u64> {
+    let private = plan.propagation & (libc::MS_PRIVATE | libc::MS_UNBINDABLE) != 0;
+    if plan.propagation & libc::MS_SHARED != 0 {
+        None
+    } else if private && mount.propagation.is_empty() {
+        Some(libc::MS_PRIVATE | libc::MS_REC)
+    } else {
+        Some(libc::MS_SLAVE | libc::MS_REC)
+    }
+}
+
+/// `copy-symlink`: recreates a source that is a symbolic link. False if it is none.
+fn copy_symlink(entry: &Entry<'_>, source: &CStr) -> Result<bool> {
+    let text = match readlinkat(CWD, source, Vec::new()) {
+        Err(Errno::INVAL) => return Ok(false),
+        other => other.context(|| format!("readlink {}", source.to_string_lossy()))?,
+    };
+    let Some((parent, name)) = entry.root.make_parent(&entry.mount.destination)? else {
+        return Err(Error::new(Kind::Config, "a symbolic link cannot replace the root"));
+    };
+    match symlinkat(&text, &parent, &name) {
+        Err(Errno::EXIST) if readlinkat(&parent, &name, Vec::new()).is_ok_and(|there| there == text) => Ok(true),
+        other => other.context(|| format!("symlink to {}", text.to_string_lossy())).map(|()| true),
+    }
+}
+
+fn new_filesystem(entry: &Entry<'_>, fs_type: &CStr, source: &CStr) -> Result<OwnedFd> {
+    let mount = entry.mount;
+    let mut attributes = Attributes::of(mount);
+    let name = fs_type.to_bytes();
+    let mut parameters = mount.data.clone();
+    let target = match name {
+        b"proc" | b"sysfs" => entry.ordinary_directory(fs_type)?,
+        b"tmpfs" if mount.data.iter().all(|word| !word.starts_with("mode=")) => {
+            // A directory of the image keeps its permissions; a new one gets tmpfs' own, 1777.
+            let existing = entry.root.resolve_existing(&mount.destination, entry.links())?;
+            if let Some(existing) = existing {
+                let mode = fstat(&existing).context(|| "fstat")?.st_mode & 0o7777;
+                parameters.push(format!("mode={mode:o}"));
+            }
+            entry.directory()?
+        }
+        _ => entry.directory()?,
+    };
+    if let Some(label) = &entry.plan.mount_label
+        && !matches!(name, b"proc" | b"sysfs" | b"mqueue")
+    {
+        parameters.push(filesystem::context(label));
+    }
+    let mut new =
+        NewFilesystem { fs_type, source, super_flags: mount.super_flags, attributes: attributes.set, parameters };
+    if mount.copy_up {
+        // Filled first, sealed after.
+        new.super_flags &= !libc::MS_RDONLY;
+        new.attributes &= !RDONLY;
+        attributes.set &= RDONLY;
+    } else {
+        // fsmount has set them already.
+        attributes.set = 0;
+    }
+    attributes.clear = 0;
+    let detached = match new.create() {
+        Err(error) if error.raw_errno() == Some(libc::EPERM) => return host_instance(entry, name, &target, error),
+        other => other?,
+    };
+    if mount.copy_up {
+        let placed = match detached {
+            Some(tree) => Tree::Detached(tree).place(&target, &Attributes::default())?,
+            None => new.mount_legacy(&target)?,
+        };
+        copy_up::copy(target.fd.as_fd(), placed.as_fd()).context(|| "copy what the image has there")?;
+        attributes::apply_placed(placed.as_fd(), &attributes)?;
+        return Ok(placed);
+    }
+    match detached {
+        Some(tree) => {
+            if let Some(idmap) = &mount.idmap {
+                sources::map_ids(entry.plan, idmap, &tree)?;
+            }
+            Tree::Detached(tree).place(&target, &attributes)
+        }
+        None => {
+            let placed = new.mount_legacy(&target)?;
+            attributes::apply_placed(placed.as_fd(), &attributes)?;
+            Ok(placed)
+        }
+    }
+}
+
+/// A user namespace may only mount what shows namespaces that it owns: without a network namespace of its own no
+/// sysfs, without an IPC namespace no mqueue, without a pid namespace no procfs. What it would show is what the
+/// host's instance shows, so that is bound instead, sysfs read-only with all that is mounted below.
+fn host_instance(entry: &Entry<'_>, fs_type: &[u8], target: &Target<'_>, refused: Error) -> Result<OwnedFd> {
+    let path = match fs_type {
+        b"sysfs" => c"/sys",
+        b"mqueue" => c"/dev/mqueue",
+        b"proc" if procfs_is_own()? => c"/proc",
+        _ => return Err(refused),
+    };
+    let tree = Tree::of_path(path, true, false)
+        .context(|| format!("bind {} since a new one is refused", path.to_string_lossy()))?;
+    if fs_type == b"proc" && fs_magic(tree.as_fd())? != PROC_MAGIC {
+        return Err(refused);
+    }
+    let mut attributes = Attributes::of(entry.mount);
+    // Flags that the mount has are locked in a user namespace.
+    attributes.clear = 0;
+    if fs_type == b"sysfs" {
+        attributes.recursive_set |= RDONLY;
+    }
+    tree.place(target, &attributes)
+}
+
+/// Whether the host's /proc shows the pid namespace of this process.
+fn procfs_is_own() -> Result<bool> {
+    let own = readlinkat(CWD, c"/proc/self", Vec::new()).context(|| "readlink /proc/self")?;
+    Ok(own.to_bytes() == nix::unistd::getpid().to_string().as_bytes())
+}
+
+fn remount(entry: &Entry<'_>, bind: bool) -> Result<()> {
+    let mount = entry.mount;
+    let placed = entry.root.resolve(&mount.destination, entry.links())?;
+    if !bind {
+        let writable = mount.attr_clear & RDONLY != 0;
+        filesystem::reconfigure(placed.as_fd(), mount.super_flags, writable, &mount.data)?;
+    }
+    attributes::apply_placed(placed.as_fd(), &Attributes::of(mount))
+}
+
+fn describe(mount: &MountPlan) -> String {
+    let destination = mount.destination.display();
+    match &mount.source {
+        MountSource::Bind { path, .. } => format!("bind {} at {destination}", path.to_string_lossy()),
+        MountSource::New { fs_type, .. } => format!("mount {} at {destination}", fs_type.to_string_lossy()),
+        MountSource::Cgroup { .. } => format!("mount cgroup at {destination}"),
+        MountSource::Remount { .. } => format!("remount {destination}"),
+        MountSource::PropagationOnly => format!("set the propagation of {destination}"),
+    }
+}

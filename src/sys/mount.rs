@@ -1,0 +1,55 @@
+//! mount_setattr(2) and mount(2): what rustix does not have, or has only with typed flags that hide bits.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+/// `struct mount_attr` (mount_setattr(2), Linux 5.12).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MountAttr {
+    /// MOUNT_ATTR_* to set.
+    pub attr_set: u64,
+    /// MOUNT_ATTR_* to clear, before the former are set.
+    pub attr_clr: u64,
+    /// MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE or 0.
+    pub propagation: u64,
+    /// User namespace of MOUNT_ATTR_IDMAP.
+    pub userns_fd: u64,
+}
+
+/// Changes the mount whose root is `mount`, and with `recursive` the whole tree below it (mount_setattr(2)).
+pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<(), Errno> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: mount_setattr reads a path, which is a literal that ends in NUL, and `size_of::<MountAttr>()`
+    // bytes of a structure, which `attr` points to and which has the kernel's layout; it keeps neither.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            ptr::from_ref(attr),
+            size_of::<MountAttr>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// mount(2). `None` where the operation that `flags` select ignores the argument.
+pub(crate) fn mount(
+    source: Option<&CStr>,
+    target: &CStr,
+    fs_type: Option<&CStr>,
+    flags: u64,
+    data: Option<&CStr>,
+) -> Result<(), Errno> {
+    let pointer = |s: Option<&CStr>| s.map_or(ptr::null(), CStr::as_ptr);
+    // SAFETY: mount reads strings that end in NUL and accepts null for source, type and data; all pointers come
+    // from `CStr`s that outlive the call.
+    let result =
+        unsafe { libc::mount(pointer(source), target.as_ptr(), pointer(fs_type), flags, pointer(data).cast()) };
+    Errno::result(result).map(drop)
+}

@@ -2,7 +2,13 @@
 //!
 //! Uses `init`, `sync`, `cgroup`, `fs`, `sys`, and `plan` as data. Called by `cli` and by users of the library.
 
+pub(crate) mod console;
+pub(crate) mod foreground;
+pub(crate) mod intel_rdt;
+pub(crate) mod net_devices;
+pub(crate) mod notify_socket;
 pub(crate) mod options;
+pub(crate) mod signal;
 pub(crate) mod state;
 
 use std::path::{Path, PathBuf};

@@ -24,6 +24,13 @@ mod signal;
 mod spawn;
 mod start;
 mod store;
+pub(crate) mod console;
+pub(crate) mod foreground;
+pub(crate) mod intel_rdt;
+pub(crate) mod net_devices;
+pub(crate) mod notify_socket;
+pub(crate) mod signal;
+pub(crate) mod state;
 
 use std::path::{Path, PathBuf};
 

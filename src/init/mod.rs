@@ -253,3 +253,11 @@ fn warn(sync: &ChildEnd, warning: Option<Warning>) {
         sync.warn(warning);
 //! init
 pub(crate) mod idmap;
+
+pub(crate) mod attributes;
+pub(crate) mod credentials;
+pub(crate) mod hooks;
+pub(crate) mod labels;
+pub(crate) mod payload;
+pub(crate) mod proc_file;
+pub(crate) mod sysctl;

@@ -1,0 +1,174 @@
+//! Who the program is: ids, groups, capabilities (capabilities(7), credentials(7)).
+//!
+//! The order that works, which init keeps: the bounding set while CAP_SETPCAP is effective; groups and ids with
+//! "keep capabilities" set, so that leaving root does not clear the permitted set; then the three sets in one call,
+//! for which the inheritable set must already be within the old permitted; the ambient set last, since it may only
+//! hold what is both permitted and inheritable.
+//!
+//! The system calls are rustix's, which makes them for the calling thread. libc's set*id run through every thread of
+//! the process, by a list that a cloned child does not have right. The crate `caps` sets one of the three sets a
+//! call, and between two such calls inheritable may exceed permitted, which the kernel refuses; `plan` uses its names.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use rustix::fs::{FileType, Gid, Uid};
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
+
+use super::proc_file;
+use crate::error::{Context, Error, Result, Warning};
+use crate::plan::pointer;
+use crate::plan::process::{Capabilities, ProcessPlan};
+
+/// Removes from the bounding set whatever `bounding` lacks, up to `last_capability`, the highest that the kernel
+/// knows.
+pub(crate) fn drop_bounding(bounding: u64, last_capability: u8) -> Result<()> {
+    for number in (0..=last_capability).filter(|number| bounding & bit(*number) == 0) {
+        let capability = CapabilitySet::from_bits_retain(bit(number));
+        match thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // Without CAP_SETPCAP the kernel refuses even to remove what is not there.
+            Err(rustix::io::Errno::PERM) if thread::capability_is_in_bounding_set(capability) == Ok(false) => {}
+            Err(errno) => {
+                return Err(errno).context(|| format!("drop capability {number} from the bounding set"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// setgroups(2), setresgid(2), setresuid(2). The permitted set survives; the effective set is empty afterwards
+/// when this leaves root, until [`set_capabilities`]. `proc` is the root of a procfs.
+pub(crate) fn switch_user(proc: BorrowedFd<'_>, process: &ProcessPlan) -> Result<()> {
+    thread::set_keep_capabilities(true).context(|| "keep capabilities across setresuid")?;
+    set_groups(proc, process)?;
+    let (uid, gid) = (Uid::from_raw(process.uid), Gid::from_raw(process.gid));
+    let user = pointer::join(&process.pointer, "user");
+    thread::set_thread_res_gid(gid, gid, gid)
+        .context(|| format!("set the group id {}", process.gid))
+        .map_err(|error| unmapped_hint(error).at(pointer::join(&user, "gid")))?;
+    thread::set_thread_res_uid(uid, uid, uid)
+        .context(|| format!("set the user id {}", process.uid))
+        .map_err(|error| unmapped_hint(error).at(pointer::join(&user, "uid")))
+}
+
+fn set_groups(proc: BorrowedFd<'_>, process: &ProcessPlan) -> Result<()> {
+    if process.keep_groups {
+        return Ok(());
+    }
+    let groups: Vec<Gid> = process.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    match thread::set_thread_groups(&groups) {
+        // A user namespace made by an unprivileged user has given up setgroups for its mapping of groups
+        // (user_namespaces(7)); then the caller's groups stay, unless others were asked for.
+        Err(rustix::io::Errno::PERM) if groups.is_empty() && setgroups_is_denied(proc) => Ok(()),
+        result => result
+            .context(|| format!("set the supplementary groups {:?}", process.additional_gids))
+            .map_err(|error| unmapped_hint(error).at(format!("{}/user/additionalGids", process.pointer))),
+    }
+}
+
+fn setgroups_is_denied(proc: BorrowedFd<'_>) -> bool {
+    proc_file::read(proc, c"self/setgroups", 16).is_ok_and(|text| text.starts_with(b"deny"))
+}
+
+fn unmapped_hint(error: Error) -> Error {
+    if error.raw_errno() == Some(Errno::EINVAL as i32) {
+        error.hint("the id has no mapping in the container's user namespace")
+    } else {
+        error
+    }
+}
+
+/// The effective, permitted, inheritable and ambient sets. What this process does not have itself cannot be granted:
+/// the specification wants a warning for that, not a failure (config.md#linux-process).
+pub(crate) fn set_capabilities(process_pointer: &str, wanted: &Capabilities) -> Result<Option<Warning>> {
+    let mut granted = *wanted;
+    match capset(&granted) {
+        Err(rustix::io::Errno::PERM) => {
+            let own = thread::capabilities(None).context(|| "read the capabilities")?;
+            granted = within(wanted, own.permitted.bits(), own.inheritable.bits());
+            capset(&granted)
+        }
+        result => result,
+    }
+    .context(|| "set the capabilities")
+    .map_err(|error| error.at(pointer::join(process_pointer, "capabilities")))?;
+    thread::clear_ambient_capability_set().context(|| "clear the ambient capabilities")?;
+    // The kernel raises only what is in both.
+    granted.ambient = wanted.ambient & granted.permitted & granted.inheritable;
+    for number in (0..64).filter(|number| granted.ambient & bit(*number) != 0) {
+        thread::configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(bit(number)), true)
+            .context(|| format!("raise the ambient capability {number}"))
+            .map_err(|error| error.at(pointer::join(process_pointer, "capabilities")))?;
+    }
+    Ok(missing(process_pointer, wanted, &granted))
+}
+
+fn capset(sets: &Capabilities) -> rustix::io::Result<()> {
+    let sets = CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(sets.effective),
+        permitted: CapabilitySet::from_bits_retain(sets.permitted),
+        inheritable: CapabilitySet::from_bits_retain(sets.inheritable),
+    };
+    thread::set_capabilities(None, sets)
+}
+
+/// What capset(2) allows somebody who has `permitted` and `inheritable`.
+fn within(wanted: &Capabilities, permitted: u64, inheritable: u64) -> Capabilities {
+    let granted = wanted.permitted & permitted;
+    Capabilities {
+        permitted: granted,
+        effective: wanted.effective & granted,
+        inheritable: wanted.inheritable & (permitted | inheritable),
+        ..*wanted
+    }
+}
+
+fn missing(process_pointer: &str, wanted: &Capabilities, granted: &Capabilities) -> Option<Warning> {
+    let lost = [
+        ("effective", wanted.effective & !granted.effective),
+        ("permitted", wanted.permitted & !granted.permitted),
+        ("inheritable", wanted.inheritable & !granted.inheritable),
+        ("ambient", wanted.ambient & !granted.ambient),
+    ];
+    let lost: Vec<String> =
+        lost.iter().filter(|(_, set)| *set != 0).map(|(name, set)| format!("{name} {}", names(*set))).collect();
+    if lost.is_empty() {
+        return None;
+    }
+    let message = format!("capabilities that cannot be granted: {}, ignoring", lost.join("; "));
+    Some(Warning::config(pointer::join(process_pointer, "capabilities"), message))
+}
+
+/// `CAP_CHOWN,CAP_KILL`; numbers for those newer than the crate `caps`.
+fn names(set: u64) -> String {
+    let known = caps::all();
+    let name = |number: u8| {
+        let capability = known.iter().find(|capability| capability.index() == number);
+        capability.map_or_else(|| number.to_string(), ToString::to_string)
+    };
+    (0..64).filter(|number| set & bit(*number) != 0).map(name).collect::<Vec<_>>().join(",")
+}
+
+fn bit(number: u8) -> u64 {
+    1_u64.checked_shl(u32::from(number)).unwrap_or_default()
+}
+
+/// Gives pipes and terminals that are standard streams to the container's user, so that the program can open
+/// /dev/stdout and the like again. Files stay whose they are: they are the caller's, not made for the container. A
+/// refusal (another user namespace's pipe, a read-only mount) changes nothing for the program's open descriptors.
+pub(crate) fn own_standard_streams(uid: u32) -> Result<()> {
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for (stream, name) in [(input.as_fd(), "input"), (output.as_fd(), "output"), (error.as_fd(), "error")] {
+        let Ok(status) = rustix::fs::fstat(stream) else { continue };
+        let is_pipe = FileType::from_raw_mode(status.st_mode) == FileType::Fifo;
+        if status.st_uid == uid || !(is_pipe || nix::unistd::isatty(stream).unwrap_or(false)) {
+            continue;
+        }
+        match rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None) {
+            Ok(()) | Err(rustix::io::Errno::PERM | rustix::io::Errno::INVAL | rustix::io::Errno::ROFS) => {}
+            Err(errno) => return Err(errno).context(|| format!("give standard {name} to user {uid}")),
+        }
+    }
+    Ok(())
+}

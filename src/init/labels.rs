@@ -1,0 +1,48 @@
+//! Labels of the security modules for the program and its keyring (config.md#linux-process), written through a private
+//! procfs. Whatever cannot be written fails the container: a missing label is a missing wall.
+
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+
+use super::proc_file;
+use crate::error::{Context, Result};
+use crate::plan::pointer;
+use crate::plan::process::ProcessPlan;
+
+/// What the next execve of this process puts on. SELinux's label comes first: a profile of AppArmor, which has its
+/// own file where modules are stacked, does not keep it from being written.
+pub(crate) fn set_exec_labels(proc: BorrowedFd<'_>, process: &ProcessPlan) -> Result<()> {
+    if let Some(label) = &process.selinux_label {
+        proc_file::write(proc, c"self/attr/exec", label.as_bytes())
+            .context(|| format!("set the SELinux label {}", label.to_string_lossy()))
+            .map_err(|error| error.at(pointer::join(&process.pointer, "selinuxLabel")))?;
+    }
+    if let Some(profile) = &process.apparmor_profile {
+        set_apparmor_profile(proc, profile)
+            .context(|| format!("set the AppArmor profile {}", profile.to_string_lossy()))
+            .map_err(|error| error.at(pointer::join(&process.pointer, "apparmorProfile")))?;
+    }
+    Ok(())
+}
+
+fn set_apparmor_profile(proc: BorrowedFd<'_>, profile: &CStr) -> Result<()> {
+    let mut command = b"exec ".to_vec();
+    command.extend(profile.to_bytes());
+    match proc_file::write(proc, c"self/attr/apparmor/exec", &command) {
+        // The module's own directory is there since Linux 5.1; without it (or without the module) the shared file
+        // remains.
+        Err(error) if error.raw_errno() == Some(Errno::ENOENT as i32) => {
+            proc_file::write(proc, c"self/attr/exec", &command)
+        }
+        result => result,
+    }
+}
+
+/// The SELinux label of keys made from now on, for the session keyring; `None` goes back to the default.
+pub(crate) fn set_key_label(proc: BorrowedFd<'_>, process_pointer: &str, label: Option<&CStr>) -> Result<()> {
+    proc_file::write(proc, c"self/attr/keycreate", label.unwrap_or_default().to_bytes())
+        .context(|| "set the SELinux label of the session keyring")
+        .map_err(|error| error.at(pointer::join(process_pointer, "selinuxLabel")))
+}

@@ -289,15 +289,8 @@ const SECCOMP_ACTIONS: &[&str] = &[
     "SCMP_ACT_TRAP",
 ];
 
-const SECCOMP_OPERATORS: &[&str] = &[
-    "SCMP_CMP_EQ",
-    "SCMP_CMP_GE",
-    "SCMP_CMP_GT",
-    "SCMP_CMP_LE",
-    "SCMP_CMP_LT",
-    "SCMP_CMP_MASKED_EQ",
-    "SCMP_CMP_NE",
-];
+const SECCOMP_OPERATORS: &[&str] =
+    &["SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"];
 
 const SECCOMP_ARCHS: &[&str] = &[
     "SCMP_ARCH_AARCH64",

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 /// A flag without a value.
@@ -25,9 +26,19 @@ pub(crate) fn text(long: &'static str, name: &'static str, help: &'static str) -
     Arg::new(long).long(long).value_name(name).help(help)
 }
 
+/// A flag with one of a few words, which `help` names.
+pub(crate) fn choice(
+    long: &'static str,
+    name: &'static str,
+    help: &'static str,
+    words: &'static [&'static str],
+) -> Arg {
+    text(long, name, help).value_parser(PossibleValuesParser::new(words)).hide_possible_values(true)
+}
+
 /// The flag that chooses between a table and JSON.
 pub(crate) fn format() -> Arg {
-    text("format", "FORMAT", "table or json").short('f').value_parser(["table", "json"]).default_value("table")
+    choice("format", "FORMAT", "table or json", &["table", "json"]).short('f').default_value("table")
 }
 
 /// The id of a container.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap_complete::Shell;
 use clap_complete::generate;
 
-use super::{COMMANDS, Command, globals, help};
+use super::{COMMANDS, Command, globals};
 
 /// The whole program as clap knows it.
 fn program() -> clap::Command {
@@ -26,12 +26,11 @@ fn completions(shell: Shell) -> Vec<u8> {
 
 fn page(definition: clap::Command, title: &str) -> Vec<u8> {
     let mut text = Vec::new();
-    let date = env!("CARGO_PKG_VERSION");
     clap_mangen::Man::new(definition)
         .title(title.to_uppercase())
         .section("8")
         .date("")
-        .source(format!("coracle {date}"))
+        .source(concat!("coracle ", env!("CARGO_PKG_VERSION")))
         .manual("System administration")
         .render(&mut text)
         .unwrap();
@@ -50,7 +49,7 @@ fn command_page(command: &Command) -> Vec<u8> {
 }
 
 fn main_page() -> Vec<u8> {
-    page(globals::definition().after_help(help::command_list()), "coracle")
+    page(program().disable_help_subcommand(true), "coracle")
 }
 
 /// Every file below contrib/ with what it has to hold.

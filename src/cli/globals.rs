@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Command};
 use coracle::{CgroupManager, Container, Result, Runtime};
 
-use super::definition::{given_path, switch, text, value};
+use super::definition::{choice, given_path, switch, value};
 use super::{failed, usage};
 use crate::log::{self, Format, Level};
 
@@ -28,14 +28,22 @@ pub(crate) fn definition() -> Command {
     Command::new("coracle").about("Run containers from OCI bundles").no_binary_name(true).args([
         value("root", "DIR", "Where state is kept [default: /run/coracle, rootless $XDG_RUNTIME_DIR/coracle]"),
         value("log", "FILE", "Append records to FILE"),
-        text("log-format", "FORMAT", "Form of the records: text or json").value_parser(["text", "json"]),
-        text("log-level", "LEVEL", "Least serious record to write: error, warning, info or debug")
-            .value_parser(["error", "warning", "warn", "info", "debug"]),
+        choice("log-format", "FORMAT", "Form of the records: text or json", &["text", "json"]),
+        choice(
+            "log-level",
+            "LEVEL",
+            "Least serious record to write: error, warning, info or debug",
+            &["error", "warning", "warn", "info", "debug"],
+        ),
         switch("debug", "The same as --log-level debug"),
         switch("systemd-cgroup", "The same as --cgroup-manager systemd"),
-        text("cgroup-manager", "MANAGER", "Who makes cgroups: cgroupfs, systemd or disabled")
-            .value_parser(["cgroupfs", "systemd", "disabled"]),
-        text("rootless", "WHEN", "Run without privileges: true, false or auto").value_parser(["true", "false", "auto"]),
+        choice(
+            "cgroup-manager",
+            "MANAGER",
+            "Who makes cgroups: cgroupfs, systemd or disabled",
+            &["cgroupfs", "systemd", "disabled"],
+        ),
+        choice("rootless", "WHEN", "Run without privileges: true, false or auto", &["true", "false", "auto"]),
         value("criu", "PATH", "Accepted and not used: criu is found in $PATH").hide(true),
         switch("version", "Print the version").short('v'),
     ])
@@ -85,7 +93,9 @@ impl Globals {
         let root = match &self.root {
             Some(root) => std::path::absolute(root)
                 .map_err(|error| failed(&error, format!("find the absolute path of {}", root.display())))?,
-            None => default_root(self.rootless),
+            None => {
+                default_root(std::env::var_os("XDG_RUNTIME_DIR"), || self.rootless.unwrap_or_else(owns_runtime_dir))
+            }
         };
         Ok(Runtime::new(root).cgroup_manager(self.manager).rootless(self.rootless).on_warning(log::warning))
     }
@@ -99,11 +109,10 @@ impl Globals {
     }
 }
 
-/// Where state is kept when nobody says.
-fn default_root(rootless: Option<bool>) -> PathBuf {
-    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
-    match runtime_dir {
-        Some(directory) if rootless.unwrap_or_else(owns_runtime_dir) => PathBuf::from(directory).join("coracle"),
+/// Where state is kept when nobody says. Whether we are without privileges is asked only where it matters.
+fn default_root(runtime_dir: Option<OsString>, rootless: impl FnOnce() -> bool) -> PathBuf {
+    match runtime_dir.filter(|directory| !directory.is_empty()) {
+        Some(directory) if rootless() => PathBuf::from(directory).join("coracle"),
         _ => PathBuf::from("/run/coracle"),
     }
 }
@@ -118,4 +127,58 @@ fn owns_runtime_dir() -> bool {
     let in_user_namespace =
         std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_whitespace().eq(IDENTITY));
     in_user_namespace && std::env::var_os("USER") != Some(OsString::from("root"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Request, parse_globals};
+
+    fn globals(line: &str) -> Globals {
+        let words = line.split_whitespace().chain(["list"]).map(OsString::from);
+        match parse_globals(words).unwrap() {
+            Request::Command(globals, _) => globals,
+            Request::Help(_) | Request::Version => panic!("{line} is no command"),
+        }
+    }
+
+    #[test]
+    fn default_root_follows_the_user() {
+        assert_eq!(default_root(Some("/x".into()), || true), Path::new("/x/coracle"));
+        for (runtime_dir, rootless) in [(Some("/x"), false), (None, true), (Some(""), true)] {
+            assert_eq!(default_root(runtime_dir.map(OsString::from), || rootless), Path::new("/run/coracle"));
+        }
+    }
+
+    #[test]
+    fn read_cgroup_manager_of_every_spelling() {
+        for (line, manager) in [
+            ("", CgroupManager::Cgroupfs),
+            ("--systemd-cgroup", CgroupManager::Systemd),
+            ("-systemd-cgroup=true", CgroupManager::Systemd),
+            ("--systemd-cgroup=false", CgroupManager::Cgroupfs),
+            ("--cgroup-manager systemd", CgroupManager::Systemd),
+            ("--cgroup-manager=disabled", CgroupManager::Disabled),
+            ("--systemd-cgroup --cgroup-manager=cgroupfs", CgroupManager::Cgroupfs),
+        ] {
+            assert_eq!(globals(line).manager, manager, "{line}");
+        }
+    }
+
+    #[test]
+    fn read_rootless_and_log_level_of_every_spelling() {
+        for (line, rootless, level) in [
+            ("", None, None),
+            ("--rootless auto --log-level error", None, Some(Level::Error)),
+            ("--rootless=true --log-level=warn", Some(true), Some(Level::Warning)),
+            ("-rootless false --log-level info", Some(false), Some(Level::Warning)),
+            ("--debug --log-level error", None, Some(Level::Debug)),
+            ("--debug=true", None, Some(Level::Debug)),
+            ("--debug=false", None, None),
+            ("--criu /usr/sbin/criu", None, None),
+        ] {
+            let globals = globals(line);
+            assert_eq!((globals.rootless, globals.log_level), (rootless, level), "{line}");
+        }
+    }
 }

@@ -29,8 +29,7 @@ pub(crate) fn print_command(command: &Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The list of commands in groups, as text.
-pub(crate) fn command_list() -> String {
+fn command_list() -> String {
     let mut list = String::new();
     for (group, title) in GROUPS {
         list.push_str(&format!("{title}:\n"));

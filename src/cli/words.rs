@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use clap::{Arg, ArgAction, Command};
 use coracle::Result;
 
-use super::usage;
+use super::{globals, usage};
 
 /// Where flags end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,8 +163,14 @@ fn find<'a>(definition: &'a Command, name: &str) -> Option<&'a Arg> {
 }
 
 fn unknown(definition: &Command, flag: &str) -> coracle::Error {
-    let command = definition.get_bin_name().unwrap_or("coracle");
-    usage(format!("unknown flag {flag}")).hint(format!("see {command} --help"))
+    let error = usage(format!("unknown flag {flag}"));
+    match definition.get_bin_name() {
+        Some(command) if find(&globals::definition(), flag.trim_start_matches('-')).is_some() => {
+            error.hint(format!("it stands before the command: coracle {flag} …; see {command} --help"))
+        }
+        Some(command) => error.hint(format!("see {command} --help")),
+        None => error.hint("see coracle --help"),
+    }
 }
 
 /// What Go takes for a boolean.
@@ -246,6 +252,11 @@ mod tests {
         for (command, line, message) in [
             ("create", "--foo web", "unknown flag --foo; hint: see coracle create --help"),
             ("create", "--foo=1 web", "unknown flag --foo; hint: see coracle create --help"),
+            (
+                "create",
+                "--root /x web",
+                "unknown flag --root; hint: it stands before the command: coracle --root …; see coracle create --help",
+            ),
             ("create", "-foo web", "unknown flag -foo; hint: see coracle create --help"),
             ("run", "-dx web", "unknown flag -dx; hint: see coracle run --help"),
             ("kill", "web -9", "unknown flag -9; hint: see coracle kill --help"),

@@ -119,6 +119,7 @@ pub(crate) mod plan;
 mod state;
 pub(crate) mod sync;
 pub(crate) mod sys;
+mod time;
 
 pub use bundle::Bundle;
 pub use container::clock::rfc3339;
@@ -127,3 +128,8 @@ pub use container::{CgroupManager, Container, CreateOptions, ExecOptions, RunOpt
 pub use error::{Error, Kind, Result, Warning};
 pub use features::{Features, features};
 pub use state::{State, Status};
+pub use features::{
+    CgroupFeatures, Enabled, Features, IntelRdtFeatures, LinuxFeatures, MemoryPolicyFeatures, MountExtensions,
+    OCI_VERSION, OCI_VERSION_MIN, SeccompFeatures, features,
+};
+pub use time::rfc3339;

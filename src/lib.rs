@@ -122,14 +122,12 @@ pub(crate) mod sys;
 mod time;
 
 pub use bundle::Bundle;
-pub use container::clock::rfc3339;
 pub use container::seal::seal;
 pub use container::{CgroupManager, Container, CreateOptions, ExecOptions, RunOptions, Runtime};
 pub use error::{Error, Kind, Result, Warning};
-pub use features::{Features, features};
-pub use state::{State, Status};
 pub use features::{
     CgroupFeatures, Enabled, Features, IntelRdtFeatures, LinuxFeatures, MemoryPolicyFeatures, MountExtensions,
     OCI_VERSION, OCI_VERSION_MIN, SeccompFeatures, features,
 };
+pub use state::{State, Status};
 pub use time::rfc3339;

@@ -43,5 +43,5 @@ fn dispatch(globals: &Globals, mut words: Vec<OsString>) -> Result<ExitCode, Fai
 
 /// Makes sure that a process of ours inside a container cannot overwrite our executable.
 fn seal() -> coracle::Result<()> {
-    Ok(())
+    coracle::seal()
 }

@@ -44,14 +44,13 @@ impl JoinFds {
         }
         Ok(())
     }
+}
 
-    /// Moves the calling process into the v2 cgroup: the way before CLONE_INTO_CGROUP.
-    pub fn join_unified(&self) -> Result<()> {
-        let Some(directory) = &self.unified else { return Ok(()) };
-        let procs = openat(directory, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-            .context(|| "open cgroup.procs of the container's v2 cgroup")?;
-        file::write_to(procs, "0").context(|| "join cgroup by cgroup.procs of the container's v2 cgroup")
-    }
+/// Moves the process `pid` into the v2 cgroup `directory`: the slow way, for want of CLONE_INTO_CGROUP.
+pub(crate) fn move_process(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
+    let describe = || format!("move process {pid} to the container's v2 cgroup");
+    let procs = openat(directory, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).context(describe)?;
+    file::write_to(procs, &pid.to_string()).context(describe)
 }
 
 /// A cgroup below the container's, as `exec --cgroup` names it: `PATH`, or `CONTROLLER[,CONTROLLER]:PATH` for some v1

@@ -13,7 +13,7 @@ mod device_program;
 mod devices;
 mod file;
 mod freeze;
-mod join;
+pub(crate) mod join;
 mod layout;
 mod make;
 mod processes;

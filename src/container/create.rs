@@ -4,18 +4,22 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use nix::sys::socket::{SockFlag, SockType};
 
+use super::console::PidfdKind;
 use super::guard::{Child, Guard};
 use super::spawn::{self, Spawn, Spawned, expect, unexpected};
 use super::store::{Directory, Record};
-use super::{Container, CreateOptions, Runtime, clock, console, hooks, intel_rdt, liveness, net_devices, notify_socket};
+use super::{Container, CreateOptions, Runtime, console, hooks, intel_rdt, liveness, listen_fds, net_devices};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::host::HostFacts;
+use crate::init::hooks::HookOptions;
 use crate::init::join::Joins;
+use crate::init::mount::sources::Sources;
 use crate::init::{InitFds, InitRequest};
 use crate::plan::hooks::Hooks;
 use crate::plan::namespaces::Kind;
@@ -23,7 +27,7 @@ use crate::plan::{Console, Plan, PlanOptions, ids};
 use crate::state::{State, Status};
 use crate::sync::frame::{FromInit, ToInit};
 use crate::sync::gate;
-use crate::sys;
+use crate::time::rfc3339;
 
 /// A container and, while this process lives, its child.
 pub(super) struct Created {
@@ -55,28 +59,39 @@ pub(super) fn create(
     };
     let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
     warnings.iter().for_each(runtime.on_warning);
-    let preserve_fds = notify_socket::pass_listen_fds(options.preserve_fds, &mut plan.init.process.env)?;
-    check_preserved(preserve_fds)?;
+    let preserve_fds = listen_fds::pass(options.preserve_fds, &mut plan.init.process.env)?;
 
+    let state = State {
+        oci_version: bundle.config().oci_version.clone().unwrap_or_default(),
+        id: id.to_owned(),
+        pid: 0,
+        status: Status::Creating,
+        bundle: bundle.directory().to_owned(),
+        rootfs: plan.init.rootfs.as_ref().map(|rootfs| rootfs.path.clone()).unwrap_or_default(),
+        created: rfc3339(SystemTime::now()),
+        owner: String::new(),
+        annotations: bundle.config().annotations.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
+    };
+    let hook_options = hooks::options(&state.annotations);
     let directory = Guard::new(Directory::create(&runtime.root, id)?, runtime.on_warning);
-    let mut maker = Maker { runtime, bundle, options, facts, plan, preserve_fds };
+    let maker = Maker { runtime, bundle, options, facts, plan, preserve_fds, state, hook_options };
     let Some(dir) = directory.made() else { return Err(unexpected()) };
     let lock = dir.lock()?;
-    let made = maker.make(id, dir, console);
+    let made = maker.make(dir, console);
     drop(lock);
-    let (record, child) = match made {
-        Ok(made) => made,
+    let child = match made {
+        Ok(child) => child,
         Err(error) => {
             drop(directory);
             // The specification's lifecycle goes on with the poststop hooks when a hook fails a creation.
             if error.kind() == ErrorKind::Hook {
-                hooks::run_poststop(&maker.plan.hooks, &maker.state(id), runtime.on_warning);
+                hooks::run_poststop(&maker.plan.hooks, &maker.state, &maker.hook_options, runtime.on_warning);
             }
             return Err(error);
         }
     };
     let Some(directory) = directory.keep() else { return Err(unexpected()) };
-    Ok(Created { container: Container::new(runtime.clone(), directory, record), child })
+    Ok(Created { container: Container { runtime: runtime.clone(), directory, id: id.to_owned() }, child })
 }
 
 /// Everything that the steps of a creation share.
@@ -87,13 +102,15 @@ struct Maker<'a> {
     facts: HostFacts,
     plan: Plan,
     preserve_fds: u32,
+    state: State,
+    hook_options: HookOptions<'static>,
 }
 
 impl Maker<'_> {
-    fn make(&self, id: &str, directory: &Directory, console: Option<OwnedFd>) -> Result<(Record, Child)> {
+    fn make(&self, directory: &Directory, console: Option<OwnedFd>) -> Result<Child> {
         let on_warning = self.runtime.on_warning;
         let console = match (console, &self.options.console_socket) {
-            (None, Some(path)) => Some(console::connect(path)?),
+            (None, Some(path)) => Some(OwnedFd::from(console::connect(path)?)),
             (ours, _) => ours,
         };
         let joins = Joins::open(&self.plan.init.namespaces)?;
@@ -101,7 +118,7 @@ impl Maker<'_> {
         warnings.iter().for_each(on_warning);
         let cgroup = Guard::new(cgroup, on_warning);
         let Some(made) = cgroup.made() else { return Err(unexpected()) };
-        let mut record = self.record(id, made);
+        let mut record = self.record(made);
         directory.save_config(self.bundle.raw())?;
         directory.save(&record)?;
         let fds = InitFds {
@@ -109,33 +126,28 @@ impl Maker<'_> {
             cgroup: made.join_descriptors()?,
             joins,
             console,
+            sources: self.plan.init.rootfs.as_ref().map(Sources::open).transpose()?.unwrap_or_default(),
         };
-        let state = record.state(Status::Creating, 0);
-        let child = self.settle(directory, &mut record, &state, fds)?;
+        let child = self.settle(directory, &mut record, fds)?;
         cgroup.keep();
-        Ok((record, child))
+        Ok(child)
     }
 
-    fn record(&self, id: &str, cgroup: &Cgroup) -> Record {
-        let config = self.bundle.config();
+    fn record(&self, cgroup: &Cgroup) -> Record {
+        let hooks = &self.plan.hooks;
         Record {
-            oci_version: config.oci_version.clone(),
-            id: id.to_owned(),
-            bundle: self.bundle.directory().to_owned(),
-            rootfs: self.plan.rootfs_path().to_owned(),
-            created: clock::rfc3339(clock::now()),
-            annotations: config.annotations.clone(),
+            state: self.state.clone(),
             init: None,
-            cgroup: cgroup.record(),
+            cgroup: cgroup.record().clone(),
             own_pid_namespace: self.plan.init.namespaces.is_new(Kind::Pid),
-            poststart_hooks: !self.plan.hooks.poststart.is_empty(),
-            poststop_hooks: !self.plan.hooks.poststop.is_empty(),
+            poststart_hooks: !hooks.poststart.is_empty(),
+            poststop_hooks: !hooks.poststop.is_empty(),
             intel_rdt: None,
         }
     }
 
     /// From the clone to a waiting init whose state is on disk.
-    fn settle(&self, directory: &Directory, record: &mut Record, state: &State, fds: InitFds) -> Result<Child> {
+    fn settle(&self, directory: &Directory, record: &mut Record, fds: InitFds) -> Result<Child> {
         let on_warning = self.runtime.on_warning;
         let Hooks { prestart, create_runtime, .. } = &self.plan.hooks;
         let stop_at_rootfs =
@@ -143,9 +155,13 @@ impl Maker<'_> {
         let request = InitRequest {
             plan: &self.plan.init,
             unshare_flags: self.plan.spawn.unshare_flags,
-            state,
+            state: &self.state,
             stop_at_rootfs,
             preserve_fds: self.preserve_fds,
+            hooks: &self.plan.hooks,
+            hook_options: &self.hook_options,
+            last_capability: self.facts.last_capability,
+            cgroup_layout: self.facts.cgroup,
         };
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
         let rdt = self.plan.intel_rdt.as_ref().map(|rdt| intel_rdt::apply(rdt, pid)).transpose()?;
@@ -155,7 +171,7 @@ impl Maker<'_> {
             match expect(&sync, child.made(), on_warning)? {
                 (FromInit::RootfsReady, _) => {
                     net_devices::move_all(&self.plan.net_devices, pid)?;
-                    hooks::run_runtime(&self.plan.hooks, state, pid)?;
+                    hooks::run_runtime(&self.plan.hooks, &self.state, pid, &self.hook_options)?;
                     sync.send(&ToInit::Continue)?;
                 }
                 (FromInit::SeccompFd, Some(fd)) => listener = Some(fd),
@@ -178,7 +194,7 @@ impl Maker<'_> {
         record.init = Some(liveness::identify(pid)?);
         directory.save(record)?;
         if let (Some(socket), Some(child)) = (&self.options.pidfd_socket, child) {
-            console::send_pidfd(socket, child.pidfd.as_fd())?;
+            console::send_pidfd(socket, child.pidfd.as_fd(), PidfdKind::Init)?;
         }
         match &self.options.pid_file {
             Some(path) => write_pid_file(path, pid),
@@ -198,12 +214,4 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let temporary = path.with_file_name(hidden);
     std::fs::write(&temporary, pid.to_string()).context(describe)?;
     std::fs::rename(&temporary, path).context(describe)
-}
-
-/// Every descriptor that is to be passed on must be there.
-pub(super) fn check_preserved(count: u32) -> Result<()> {
-    match (3..3 + count as i32).find(|&fd| !sys::fd::is_open(fd)) {
-        Some(fd) => Err(Error::new(ErrorKind::Usage, format!("preserved descriptor {fd} is not open"))),
-        None => Ok(()),
-    }
 }

@@ -57,7 +57,7 @@ pub(super) fn destroy(container: &Container, record: Option<&Record>) -> Result<
     let hooks = if record.poststop_hooks { container.hooks() } else { Ok(Hooks::default()) };
     container.directory.remove()?;
     match hooks {
-        Ok(hooks) => hooks::run_poststop(&hooks, &record.state(Status::Stopped, 0), on_warning),
+        Ok(hooks) => hooks::run_poststop(&hooks, &record.state, &hooks::options(&record.state.annotations), on_warning),
         Err(error) => on_warning(&Warning::ignored(&error.context("find the poststop hooks"))),
     }
     Ok(())
@@ -73,7 +73,7 @@ pub(super) fn end(init: InitProcess) -> Result<()> {
     if !liveness::is_alive(init)? {
         return Ok(());
     }
-    match sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
+    match sys::signal::send(pidfd.as_fd(), libc::SIGKILL) {
         Err(Errno::ESRCH) => return Ok(()),
         result => result.context(|| format!("kill process {}", init.pid))?,
     }

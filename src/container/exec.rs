@@ -3,16 +3,20 @@
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::create::{check_preserved, write_pid_file};
+use super::console::PidfdKind;
+use super::create::write_pid_file;
 use super::guard::Child;
 use super::spawn::{self, Spawn, Spawned, expect, unexpected};
 use super::store::Record;
-use super::{Container, ExecOptions, console, foreground, limits, liveness, notify_socket};
-use crate::bundle::Process;
+use super::{Container, ExecOptions, console, foreground, limits, listen_fds, liveness, terminal};
+use crate::bundle::{parse_process, read_limited};
 use crate::cgroup::{Cgroup, SubCgroup};
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::host::HostFacts;
+use crate::init::hooks::HookOptions;
 use crate::init::join::Joins;
+use crate::init::mount::sources::Sources;
+use crate::plan::hooks::Hooks;
 use crate::init::{InitFds, InitRequest};
 use crate::plan::exec::Overrides;
 use crate::plan::namespaces::Kind;
@@ -36,13 +40,13 @@ pub(super) fn exec(container: &Container, options: &ExecOptions) -> Result<i32> 
         Status::Creating => return refused("cannot exec in a container that is being created"),
     }
     let Some(record) = record else { return refused("cannot exec in a stopped container") };
-    let (ours, theirs) = console::foreground_pair(options)?;
+    let (ours, theirs) = if options.tty && !options.detach { Some(terminal::socket_pair()?) } else { None }.unzip();
     let child = make(container, &record, options, theirs)?;
     if options.detach {
         return Ok(0);
     }
-    let terminal = ours.map(|socket| console::receive_master(&socket)).transpose()?;
-    foreground::wait(&child, terminal)
+    let master = ours.map(|socket| terminal::receive_master(&socket)).transpose()?;
+    foreground::wait(&child, master)
 }
 
 fn make(
@@ -61,7 +65,7 @@ fn make(
     let config = container.config()?;
     let facts = HostFacts::gather(runtime.rootless)?;
     let (process, pointer) = match &options.process_file {
-        Some(path) => (Process::load(path)?, ""),
+        Some(path) => (parse_process(&read_limited(path)?).context(|| format!("parse {}", path.display()))?, ""),
         None => (overrides(options)?.apply(config.process.as_ref())?, "/process"),
     };
     let request = ExecRequest {
@@ -78,11 +82,10 @@ fn make(
     };
     let (mut plan, warnings) = ExecPlan::new(&config, &facts, &request)?;
     warnings.iter().for_each(runtime.on_warning);
-    let preserve_fds = notify_socket::pass_listen_fds(options.preserve_fds, &mut plan.init.process.env)?;
-    check_preserved(preserve_fds)?;
+    let preserve_fds = listen_fds::pass(options.preserve_fds, &mut plan.init.process.env)?;
     let sub = options.cgroups.iter().map(|text| SubCgroup::parse(text)).collect::<Result<Vec<_>>>()?;
     let console = match (foreground, &options.console_socket) {
-        (None, Some(path)) => Some(console::connect(path)?),
+        (None, Some(path)) => Some(OwnedFd::from(console::connect(path)?)),
         (ours, _) => ours,
     };
     let flags = plan.init.namespaces.flags(|_, membership| *membership != Default::default());
@@ -91,6 +94,7 @@ fn make(
         cgroup: Cgroup::from_record(&record.cgroup).join_descriptors_for(&sub)?,
         joins: Joins::Process { pidfd, pid: init.pid, flags },
         console,
+        sources: Sources::default(),
     };
     let state = record.state(Status::Running, init.pid);
     let request = InitRequest {
@@ -99,16 +103,20 @@ fn make(
         state: &state,
         stop_at_rootfs: false,
         preserve_fds,
+        hooks: &Hooks::default(),
+        hook_options: &HookOptions::default(),
+        last_capability: facts.last_capability,
+        cgroup_layout: facts.cgroup,
     };
     let spawn = Spawn { plan: &plan.spawn, request, fds, on_warning: runtime.on_warning };
     settle(spawn, options)
 }
 
 fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {
-    let text = |what: &'static str, value: &OsString| {
+    fn text<'a>(what: &str, value: &'a OsString) -> Result<&'a str> {
         let refused = || Error::new(ErrorKind::Usage, format!("{what} {value:?} is not valid UTF-8"));
         value.to_str().ok_or_else(refused)
-    };
+    }
     Ok(Overrides {
         args: options.args.iter().map(|arg| text("argument", arg).map(str::to_owned)).collect::<Result<_>>()?,
         cwd: options.cwd.as_ref().map(|cwd| text("working directory", cwd)).transpose()?,
@@ -136,7 +144,7 @@ fn settle(spawn: Spawn<'_>, options: &ExecOptions) -> Result<Child> {
     }
     limits::apply(pid, process)?;
     if let Some(socket) = &options.pidfd_socket {
-        console::send_pidfd(socket, made.pidfd.as_fd())?;
+        console::send_pidfd(socket, made.pidfd.as_fd(), PidfdKind::Exec)?;
     }
     if let Some(path) = &options.pid_file {
         write_pid_file(path, pid)?;

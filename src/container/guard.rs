@@ -78,7 +78,7 @@ impl Child {
 
 impl Undo for Child {
     fn undo(&mut self) -> Result<()> {
-        match sys::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL) {
+        match sys::signal::send(self.pidfd.as_fd(), libc::SIGKILL) {
             Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
             Err(errno) => return Err(errno).context(|| format!("kill process {}", self.pid)),
         }

@@ -2,7 +2,6 @@
 //!
 //! Uses `init`, `sync`, `cgroup`, `fs`, `sys`, and `plan` as data. Called by `cli` and by users of the library.
 
-pub(crate) mod clock;
 mod console;
 mod create;
 mod delete;
@@ -13,6 +12,7 @@ mod helper;
 mod hooks;
 mod intel_rdt;
 mod limits;
+mod listen_fds;
 mod liveness;
 mod net_devices;
 mod notify_socket;
@@ -24,19 +24,13 @@ mod signal;
 mod spawn;
 mod start;
 mod store;
-pub(crate) mod console;
-pub(crate) mod foreground;
-pub(crate) mod intel_rdt;
-pub(crate) mod net_devices;
-pub(crate) mod notify_socket;
-pub(crate) mod signal;
-pub(crate) mod state;
+mod terminal;
 
 use std::path::{Path, PathBuf};
 
 pub use options::{CgroupManager, CreateOptions, ExecOptions, RunOptions};
 
-use crate::bundle::{Bundle, Config};
+use crate::bundle::{Bundle, Config, parse_config};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, Result, Warning};
 use crate::plan::hooks::Hooks;
@@ -206,7 +200,7 @@ impl Container {
             return Cgroup::from_record(&record.cgroup).signal_all(signal);
         }
         match record.init {
-            Some(init) => signal::send(init, signal),
+            Some(init) => signal::kill(init.pid, init.start_time, signal),
             None => Err(Error::new(Kind::Status, "container not running")),
         }
     }
@@ -256,10 +250,10 @@ impl Container {
     }
 
     fn config(&self) -> Result<Config> {
-        Config::parse(&self.directory.load_config()?)
+        parse_config(&self.directory.load_config()?)
     }
 
     fn hooks(&self) -> Result<Hooks> {
-        Hooks::new(&self.config()?.hooks)
+        Hooks::new(self.config()?.hooks.as_ref())
     }
 }

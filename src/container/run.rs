@@ -1,7 +1,7 @@
 //! `run`: create, start, wait and delete in one.
 
 use super::create::{self, Created};
-use super::{CreateOptions, RunOptions, Runtime, console, foreground};
+use super::{CreateOptions, RunOptions, Runtime, foreground, terminal};
 use crate::bundle::Bundle;
 use crate::error::{Context as _, Result};
 
@@ -16,14 +16,14 @@ pub(super) fn run(
     if !run.no_subreaper && !run.detach {
         nix::sys::prctl::set_child_subreaper(true).context(|| "prctl PR_SET_CHILD_SUBREAPER")?;
     }
-    let terminal = bundle.config().process.as_ref().is_some_and(|process| process.terminal);
-    let (ours, theirs) = if terminal && !run.detach { console::pair().map(Some)? } else { None }.unzip();
+    let wants_terminal = bundle.config().process.as_ref().is_some_and(|process| process.terminal);
+    let (ours, theirs) = if wants_terminal && !run.detach { Some(terminal::socket_pair()?) } else { None }.unzip();
     let Created { container, child } = create::create(runtime, id, bundle, options, theirs)?;
     let finished = ours
-        .map(|socket| console::receive_master(&socket))
+        .map(|socket| terminal::receive_master(&socket))
         .transpose()
-        .and_then(|terminal| container.start().map(|()| terminal))
-        .and_then(|terminal| if run.detach { Ok(0) } else { foreground::wait(&child, terminal) });
+        .and_then(|master| container.start().map(|()| master))
+        .and_then(|master| if run.detach { Ok(0) } else { foreground::wait(&child, master) });
     match finished {
         Ok(code) if run.detach || run.keep => Ok(code),
         Ok(code) => container.delete(true).map(|()| code),

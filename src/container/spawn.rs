@@ -50,7 +50,7 @@ pub(crate) fn spawn(spawn: Spawn<'_>) -> Result<Spawned> {
 fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spawned> {
     let Spawn { plan, request, fds, on_warning } = spawn;
     let children = ChildNamespaces::prepare(plan, &fds)?;
-    let unified = fds.cgroup.unified.as_ref().map(AsFd::as_fd);
+    let unified = fds.cgroup.unified();
     let (cloned, in_cgroup) = clone_into(plan.clone_flags, unified)?;
     let Cloned::Parent { pid, pidfd } = cloned else {
         drop(sync);
@@ -100,7 +100,7 @@ fn through_intermediate(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) 
         intermediate.reap()?;
     }
     if !in_cgroup {
-        move_into(fds.cgroup.unified.as_ref().map(AsFd::as_fd), init_pid)?;
+        move_into(fds.cgroup.unified(), init_pid)?;
     }
     release(&sync, init_pid, request.plan.process.oom_score_adj)?;
     Ok(Spawned { child, pid: init_pid, sync })
@@ -140,7 +140,7 @@ fn threads_or(errno: Errno, operation: String) -> Error {
 /// The slow way into a cgroup2: a grace period of several milliseconds.
 fn move_into(cgroup: Option<BorrowedFd<'_>>, pid: i32) -> Result<()> {
     let Some(cgroup) = cgroup else { return Ok(()) };
-    crate::cgroup::move_process(cgroup, pid)
+    crate::cgroup::join::move_process(cgroup, pid)
 }
 
 /// What the parent's children are born into, set for one clone and set back.

@@ -25,7 +25,7 @@ pub(super) fn start(container: &Container) -> Result<()> {
         return refused("cannot start a container that has stopped");
     };
     let hooks = if record.poststart_hooks { container.hooks()? } else { Hooks::default() };
-    let started = gate::open(container.directory.as_fd());
+    let started = gate::open(container.directory.as_fd(), |_listener| Ok(()));
     match unlinkat(container.directory.as_fd(), gate::NAME, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::ENOENT) => {}
         result => result.context(|| "remove the start gate")?,

@@ -7,7 +7,6 @@
 //!   start             the start gate (only its listener, init, makes it mean something)
 //! ```
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -30,14 +29,8 @@ const CONFIG: &str = "config.json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
-    pub oci_version: String,
-    pub id: String,
-    pub bundle: PathBuf,
-    pub rootfs: PathBuf,
-    /// RFC 3339, UTC.
-    pub created: String,
-    #[serde(default)]
-    pub annotations: BTreeMap<String, String>,
+    /// As it was when the container was created: status and pid are derived.
+    pub state: State,
     /// Absent until init waits for its start.
     #[serde(default)]
     pub init: Option<InitProcess>,
@@ -55,17 +48,7 @@ pub(crate) struct Record {
 impl Record {
     /// The state to show, with what was derived.
     pub fn state(&self, status: Status, pid: i32) -> State {
-        State {
-            oci_version: self.oci_version.clone(),
-            id: self.id.clone(),
-            pid,
-            status,
-            bundle: self.bundle.clone(),
-            rootfs: self.rootfs.clone(),
-            created: self.created.clone(),
-            owner: String::new(),
-            annotations: self.annotations.clone(),
-        }
+        State { status, pid, ..self.state.clone() }
     }
 }
 

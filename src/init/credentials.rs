@@ -17,6 +17,7 @@ use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 use super::proc_file;
 use crate::error::{Context, Error, Result, Warning};
+use crate::fs::Procfs;
 use crate::plan::pointer;
 use crate::plan::process::{Capabilities, ProcessPlan};
 
@@ -37,11 +38,24 @@ pub(crate) fn drop_bounding(bounding: u64, last_capability: u8) -> Result<()> {
     Ok(())
 }
 
+/// Becomes user and group 0 of the user namespace, as far as it maps them: what is made from now on is theirs.
+pub(crate) fn become_root() -> Result<()> {
+    match thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT) {
+        // Not mapped: this process has the capabilities of the namespace all the same.
+        Err(rustix::io::Errno::INVAL) => {}
+        result => result.context(|| "become group 0 of the user namespace")?,
+    }
+    match thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT) {
+        Err(rustix::io::Errno::INVAL) => Ok(()),
+        result => result.context(|| "become user 0 of the user namespace"),
+    }
+}
+
 /// setgroups(2), setresgid(2), setresuid(2). The permitted set survives; the effective set is empty afterwards
-/// when this leaves root, until [`set_capabilities`]. `proc` is the root of a procfs.
-pub(crate) fn switch_user(proc: BorrowedFd<'_>, process: &ProcessPlan) -> Result<()> {
+/// when this leaves root, until [`set_capabilities`].
+pub(crate) fn switch_user(process: &ProcessPlan) -> Result<()> {
     thread::set_keep_capabilities(true).context(|| "keep capabilities across setresuid")?;
-    set_groups(proc, process)?;
+    set_groups(process)?;
     let (uid, gid) = (Uid::from_raw(process.uid), Gid::from_raw(process.gid));
     let user = pointer::join(&process.pointer, "user");
     thread::set_thread_res_gid(gid, gid, gid)
@@ -52,7 +66,7 @@ pub(crate) fn switch_user(proc: BorrowedFd<'_>, process: &ProcessPlan) -> Result
         .map_err(|error| unmapped_hint(error).at(pointer::join(&user, "uid")))
 }
 
-fn set_groups(proc: BorrowedFd<'_>, process: &ProcessPlan) -> Result<()> {
+fn set_groups(process: &ProcessPlan) -> Result<()> {
     if process.keep_groups {
         return Ok(());
     }
@@ -60,15 +74,15 @@ fn set_groups(proc: BorrowedFd<'_>, process: &ProcessPlan) -> Result<()> {
     match thread::set_thread_groups(&groups) {
         // A user namespace made by an unprivileged user has given up setgroups for its mapping of groups
         // (user_namespaces(7)); then the caller's groups stay, unless others were asked for.
-        Err(rustix::io::Errno::PERM) if groups.is_empty() && setgroups_is_denied(proc) => Ok(()),
+        Err(rustix::io::Errno::PERM) if groups.is_empty() && setgroups_is_denied() => Ok(()),
         result => result
             .context(|| format!("set the supplementary groups {:?}", process.additional_gids))
             .map_err(|error| unmapped_hint(error).at(format!("{}/user/additionalGids", process.pointer))),
     }
 }
 
-fn setgroups_is_denied(proc: BorrowedFd<'_>) -> bool {
-    proc_file::read(proc, c"self/setgroups", 16).is_ok_and(|text| text.starts_with(b"deny"))
+fn setgroups_is_denied() -> bool {
+    Procfs::open().and_then(|proc| proc_file::read(proc.as_fd(), c"self/setgroups", 16)).is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 fn unmapped_hint(error: Error) -> Error {

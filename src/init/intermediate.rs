@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use super::{Born, InitFds, InitRequest, become_root, fail};
+use super::{Born, InitFds, InitRequest, credentials, fail};
 use crate::error::{Context as _, Result};
 use crate::plan::namespaces::Kind;
 use crate::plan::spawn::SpawnPlan;
@@ -28,7 +28,7 @@ fn steps(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<u64> {
     fds.joins.join_privileged(!(Kind::User.flag() | Kind::Pid.flag()), &mut refused)?;
     // One call for both where a process is joined.
     fds.joins.join(Kind::User.flag() | Kind::Pid.flag())?;
-    become_root()?;
+    credentials::become_root()?;
     if plan.unshare_flags & Kind::Time.flag() != 0 {
         unshare(Kind::Time.flag()).context(|| "unshare the time namespace")?;
         sync.send(&FromInit::TimeNamespace)?;
@@ -40,7 +40,7 @@ fn steps(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<u64> {
 /// Clones init: returns in init only, the intermediate ends here.
 fn clone_init(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<()> {
     let flags = plan.clone_flags & !Kind::User.flag() | libc::CLONE_PARENT as u64;
-    let into_cgroup = fds.cgroup.unified.as_ref().map(AsFd::as_fd);
+    let into_cgroup = fds.cgroup.unified();
     let (cloned, in_cgroup) = match clone(CloneRequest { flags, into_cgroup }) {
         Ok(cloned) => (cloned, true),
         Err(_) if into_cgroup.is_some() => {

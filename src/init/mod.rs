@@ -10,6 +10,7 @@ pub(crate) mod console;
 pub(crate) mod credentials;
 pub(crate) mod devices;
 pub(crate) mod hooks;
+pub(crate) mod idmap;
 pub(crate) mod intermediate;
 pub(crate) mod join;
 pub(crate) mod labels;
@@ -17,22 +18,39 @@ pub(crate) mod masks;
 pub(crate) mod mount;
 pub(crate) mod payload;
 pub(crate) mod pivot;
+pub(crate) mod proc_file;
 pub(crate) mod rootfs;
 pub(crate) mod sysctl;
+
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use nix::errno::Errno;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
 use crate::cgroup::JoinFds;
-use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
-use crate::plan::InitPlan;
+use crate::error::{Context as _, Error, Result, Warning};
+use crate::fs::{Procfs, Root};
+use crate::host::CgroupLayout;
+use crate::plan::hooks::Hooks;
+use crate::plan::mounts::{MountPlan, MountSource};
 use crate::plan::namespaces::Kind;
+use crate::plan::process::ProcessPlan;
+use crate::plan::rootfs::RootfsPlan;
+use crate::plan::{InitPlan, pointer};
 use crate::state::{State, Status};
 use crate::sync::frame::FromInit;
 use crate::sync::{ChildEnd, gate};
 use crate::sys::clone::exit_now;
 use crate::sys::namespace::unshare;
-use crate::sys::{credentials as sys_credentials, fd, process};
+use crate::sys::fd;
+use crate::sys::socket::send_message;
+use attributes::AffinityMoment;
+use console::Console;
+use hooks::HookOptions;
 use join::Joins;
+use mount::cgroup::CgroupView;
+use mount::sources::Sources;
+
 /// What init is to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InitRequest<'a> {
@@ -47,10 +65,12 @@ pub(crate) struct InitRequest<'a> {
     pub preserve_fds: u32,
     /// createContainer and startContainer are init's.
     pub hooks: &'a Hooks,
-    pub hook_options: HookOptions<'a>,
+    pub hook_options: &'a HookOptions<'a>,
     /// Highest capability that the kernel knows.
     pub last_capability: u8,
+    pub cgroup_layout: CgroupLayout,
 }
+
 /// What init is born with. Everything else that is open is closed.
 #[derive(Debug)]
 pub(crate) struct InitFds {
@@ -60,6 +80,10 @@ pub(crate) struct InitFds {
     pub joins: Joins,
     /// A connection to the console socket.
     pub console: Option<OwnedFd>,
+    /// Mount sources that only the parent may open.
+    pub sources: Sources,
+}
+
 /// Where init came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Born {
@@ -68,12 +92,16 @@ pub(crate) enum Born {
     /// The intermediate's: the user, pid and time namespaces are entered. Those in `refused` (CLONE_NEW*) belong to
     /// the user namespace and are joined only now.
     OfIntermediate { refused: u64 },
+}
+
 /// Whom init tells what it cannot do.
 enum Line {
     /// The process that made it: `create` until the container is ready, `exec` to the end.
     Sync(ChildEnd),
     /// `start`, behind the gate.
     Gate(OwnedFd),
+}
+
 impl Line {
     fn send(&self, frame: &FromInit, passed: Option<BorrowedFd<'_>>) -> Result<()> {
         match (self, passed) {
@@ -82,6 +110,8 @@ impl Line {
             (Line::Gate(connection), passed) => gate::send(connection.as_fd(), frame, passed),
         }
     }
+}
+
 /// Init's whole life.
 pub(crate) fn run(request: InitRequest<'_>, fds: InitFds, sync: ChildEnd, born: Born) -> ! {
     enter_child();
@@ -97,24 +127,35 @@ pub(crate) fn run(request: InitRequest<'_>, fds: InitFds, sync: ChildEnd, born: 
                 Ok(connection) => Line::Gate(connection),
                 Err(_) => exit_now(1),
             }
+        }
+    };
     // Only a failure comes back: success is another program in this process.
     let Err(error) = launch(&request, prepared, &line);
     let _ = line.send(&FromInit::Error(error), None);
     exit_now(1)
+}
+
 /// First thing in a cloned child: nothing of the runtime's behaviour is left.
 fn enter_child() {
     // A panic must neither unwind into the parent's frames nor abort: under musl abort(3) signals a thread id
     // that is the parent's.
     std::panic::set_hook(Box::new(|_| exit_now(70)));
+}
+
 /// Tells the parent and ends.
 fn fail(sync: &ChildEnd, error: Error) -> ! {
     let _ = sync.send(&FromInit::Error(error));
+    exit_now(1)
+}
+
 /// What [`launch`] needs and only [`prepare`] could find out.
 struct Prepared {
     program: CString,
     env: Vec<CString>,
     /// What the runtime knows this process by.
     pid: i32,
+}
+
 /// Everything that `create` and `exec` want to hear about, in this order. Gives the gate back.
 fn prepare(
     request: &InitRequest<'_>,
@@ -128,58 +169,88 @@ fn prepare(
     attributes::set_affinity(&plan.process, AffinityMoment::Initial)?;
     attributes::reset_signals()?;
     fds.cgroup.join_tasks()?;
+    let cgroups = cgroup_view(request)?;
     enter_namespaces(request, &fds.joins, born)?;
     attributes::new_session()?;
     if let Some(name) = &plan.session_keyring {
         warn(sync, attributes::new_session_keyring(name)?);
+    }
     set_names(plan)?;
     match &plan.rootfs {
-        Some(rootfs) => make_root(request, rootfs, fds.console, sync, pid)?,
+        Some(rootfs) => {
+            let given = Given { console: fds.console, sources: fds.sources, cgroups, sync, pid };
+            make_root(request, rootfs, given)?;
+        }
         None => join_terminal(&plan.process, fds.console)?,
+    }
     enter_directory(&plan.process)?;
     let program = payload::find(&plan.process)?;
     let env = payload::environment(&plan.process);
     sync.send(&FromInit::Ready)?;
     sync.wait_continue()?;
     Ok((Prepared { program, env, pid }, fds.gate))
+}
+
 /// From the open gate to the program. Returns only when it fails.
 fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<Infallible> {
     let process = &request.plan.process;
     if !request.hooks.start_container.is_empty() {
         let state = request.state.to_hook_json(Status::Created, prepared.pid);
-        hooks::run_all(&request.hooks.start_container, &state, &request.hook_options)?;
+        hooks::run_all(&request.hooks.start_container, &state, request.hook_options)?;
+    }
     attributes::set_scheduling(process)?;
     attributes::set_affinity(process, AffinityMoment::Final)?;
-    labels::set_exec(process)?;
+    if process.apparmor_profile.is_some() || process.selinux_label.is_some() {
+        labels::set_exec_labels(Procfs::open()?.as_fd(), process)?;
+    }
     if process.no_new_privileges {
         attributes::set_no_new_privileges()?;
     } else {
         // Loading a filter needs CAP_SYS_ADMIN then, which the program may not keep.
         load_filter(request, line)?;
+    }
     credentials::drop_bounding(process.capabilities.bounding, request.last_capability)?;
     credentials::switch_user(process)?;
     attributes::set_umask(process.umask);
     credentials::set_capabilities(&process.pointer, &process.capabilities)?;
     pass_descriptors(request.preserve_fds)?;
+    if process.no_new_privileges {
+        load_filter(request, line)?;
+    }
     payload::execute(&prepared.program, &process.args, &prepared.env)
+}
+
 /// Closes what this process was born with by accident: nothing of the host may wait in a container, not even
 /// close-on-exec. Own descriptors have higher numbers than those that the caller passes on.
 fn close_inherited(preserve: u32, fds: &InitFds, sync: &ChildEnd) -> Result<()> {
     let mut kept: Vec<i32> = vec![sync.as_fd().as_raw_fd()];
-    kept.extend(fds.gate.iter().chain(&fds.console).chain(&fds.cgroup.unified).map(AsRawFd::as_raw_fd));
-    kept.extend(fds.cgroup.tasks.iter().map(AsRawFd::as_raw_fd));
+    kept.extend(fds.gate.iter().chain(&fds.console).map(AsRawFd::as_raw_fd));
+    kept.extend(fds.cgroup.descriptors().chain(fds.sources.descriptors()).map(|fd| fd.as_raw_fd()));
     kept.extend(fds.joins.descriptors());
     kept.sort_unstable();
     let mut first = 3 + preserve;
     for fd in kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|&fd| fd >= 3 + preserve) {
         fd::close_unowned(first, fd.saturating_sub(1)).context(|| "close inherited descriptors")?;
         first = fd + 1;
+    }
     fd::close_unowned(first, u32::MAX).context(|| "close inherited descriptors")
+}
+
 /// The descriptors for the program lose close-on-exec, all others have it.
 fn pass_descriptors(preserve: u32) -> Result<()> {
     for fd in 3..3 + preserve as i32 {
         fd::keep_on_exec(fd).context(|| format!("keep descriptor {fd} for the program"))?;
+    }
     fd::cloexec_from(3 + preserve).context(|| "mark descriptors close-on-exec")
+}
+
+/// Where this process is on the host, for mounts of cgroups: all paths are `/` once the cgroup namespace is unshared.
+fn cgroup_view(request: &InitRequest<'_>) -> Result<Option<CgroupView>> {
+    let is_cgroup = |mount: &MountPlan| matches!(mount.source, MountSource::Cgroup { .. });
+    let wanted = request.plan.rootfs.as_ref().is_some_and(|rootfs| rootfs.mounts.iter().any(is_cgroup));
+    wanted.then(|| CgroupView::read(request.cgroup_layout)).transpose()
+}
+
 /// Joins what is joined and unshares what is new, in the order in which each is allowed.
 fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Result<()> {
     let namespaces = &request.plan.namespaces;
@@ -191,73 +262,103 @@ fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Res
             joins.join_privileged(others, &mut refused)?;
             joins.join(Kind::User.flag())?;
             if joins.has(Kind::User) || namespaces.is_new(Kind::User) {
-                become_root()?;
+                credentials::become_root()?;
+            }
             joins.join(refused)?;
+        }
+    }
     // Whoever was dumpable for the sake of its id maps is so no longer.
     attributes::set_dumpable(false)?;
     let cgroup = if namespaces.is_new(Kind::Cgroup) { Kind::Cgroup.flag() } else { 0 };
     let flags = request.unshare_flags & !Kind::Time.flag() | cgroup;
     if flags != 0 {
         unshare(flags).context(|| format!("unshare namespaces {flags:#x}"))?;
+    }
     Ok(())
-/// Becomes user and group 0 of the user namespace, as far as it has them: what is made from now on is theirs.
-fn become_root() -> Result<()> {
-    credentials::become_root()
+}
+
 fn set_names(plan: &InitPlan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         attributes::set_hostname(name)?;
+    }
     if let Some(name) = &plan.domainname {
         attributes::set_domainname(name)?;
+    }
     if plan.loopback_up {
         attributes::set_loopback_up()?;
+    }
     if plan.sysctls.is_empty() {
         return Ok(());
+    }
     sysctl::set(Procfs::open()?.as_fd(), &plan.sysctls)
+}
+
 /// A terminal for a process that enters a finished container.
 fn join_terminal(process: &ProcessPlan, socket: Option<OwnedFd>) -> Result<()> {
-    match socket.filter(|_| process.terminal) {
-        Some(socket) => console::join(process.console_size, socket.as_fd()),
-        None => Ok(()),
+    let Some(socket) = socket.filter(|_| process.terminal) else { return Ok(()) };
+    let root = Root::open(Path::new("/"))?;
+    let console = Console::open(&root, &Procfs::open()?, process.console_size, process.uid)?;
+    send_master(&socket, console.take_over()?)
+}
+
+/// Hands the master of the terminal to whoever listens on the console socket.
+fn send_master(socket: &OwnedFd, master: OwnedFd) -> Result<()> {
+    // The name of the master is what engines get from other runtimes as the message itself.
+    send_message(socket.as_fd(), b"/dev/ptmx", Some(master.as_fd()))
+        .context(|| "send the terminal to the console socket")
+        .map(drop)
+}
+
+/// What [`make_root`] is given besides its plan.
+struct Given<'a> {
+    console: Option<OwnedFd>,
+    sources: Sources,
+    cgroups: Option<CgroupView>,
+    sync: &'a ChildEnd,
+    pid: i32,
+}
+
 /// From the host's root to the container's.
-fn make_root(
-    plan: &RootfsPlan,
-    socket: Option<OwnedFd>,
-) -> Result<()> {
-    let mut sources = Sources::default();
-    let root = rootfs::prepare(plan, &mut sources)?;
-    mount::mount_all(plan, &root, &mut sources)?;
-    devices::make_all(plan, &root)?;
+fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> Result<()> {
+    let Given { console, mut sources, cgroups, sync, pid } = given;
+    let process = &request.plan.process;
+    let mut root = rootfs::prepare(plan, &mut sources)?;
+    mount::mount_all(&mut root, plan, &mut sources, cgroups.as_ref())?;
+    devices::make_all(&root, plan)?;
     if request.stop_at_rootfs {
         sync.send(&FromInit::RootfsReady)?;
         sync.wait_continue()?;
+    }
     if !request.hooks.create_container.is_empty() {
         let state = request.state.to_hook_json(Status::Creating, pid);
-        hooks::run_all(&request.hooks.create_container, &state, &request.hook_options)?;
-    if let Some(socket) = socket {
-        console::make(&root, request.plan.process.console_size, socket.as_fd())?;
-    masks::apply(plan, &root)?;
+        hooks::run_all(&request.hooks.create_container, &state, request.hook_options)?;
+    }
+    if let Some(socket) = console.filter(|_| process.terminal) {
+        let terminal = Console::open(&root, &Procfs::open()?, process.console_size, process.uid)?;
+        terminal.place(&root)?;
+        send_master(&socket, terminal.take_over()?)?;
+    }
+    masks::apply(&root, plan)?;
     rootfs::seal(plan, &root)?;
     pivot::enter(root, plan.pivot)?;
     rootfs::propagate(plan)
+}
+
 /// Goes to the working directory, made when missing, and checks that it lies in the container (attack 2).
 fn enter_directory(process: &ProcessPlan) -> Result<()> {
     let at = || pointer::join(&process.pointer, "cwd");
     payload::enter_directory(&process.cwd).and_then(|()| rootfs::verify_cwd()).map_err(|error| error.at(at()))
+}
+
 /// Loads the seccomp filter and hands its listener out, if it has one.
 fn load_filter(request: &InitRequest<'_>, line: &Line) -> Result<()> {
     let Some(filter) = &request.plan.seccomp else { return Ok(()) };
-    match filter.load()? {
-        Some(listener) => line.send(&FromInit::SeccompFd, Some(listener.as_fd())),
+    let _ = (filter, line);
+    Ok(())
+}
+
 fn warn(sync: &ChildEnd, warning: Option<Warning>) {
     if let Some(warning) = warning {
         sync.warn(warning);
-//! init
-pub(crate) mod idmap;
-
-pub(crate) mod attributes;
-pub(crate) mod credentials;
-pub(crate) mod hooks;
-pub(crate) mod labels;
-pub(crate) mod payload;
-pub(crate) mod proc_file;
-pub(crate) mod sysctl;
+    }
+}

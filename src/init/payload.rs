@@ -2,12 +2,14 @@
 //! Runs inside the container's root, with the container's credentials; everything that it reads there is hostile.
 
 use std::convert::Infallible;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::plan::process::ProcessPlan;
 
 /// Where programs are looked for when the container's environment has no PATH; engines expect this one.
@@ -98,6 +100,19 @@ pub(crate) fn execute(program: &CStr, args: &[CString], env: &[CString]) -> Resu
         Errno::ENOENT => refused(program, errno).hint("its interpreter or loader is missing"),
         errno => refused(program, errno),
     })
+}
+
+/// chdir(2) to `directory`, which is made when missing. In the container's root: every path is the container's.
+pub(crate) fn enter_directory(directory: &CStr) -> Result<()> {
+    let describe = || format!("chdir to {}", directory.to_string_lossy());
+    match rustix::process::chdir(directory) {
+        Err(rustix::io::Errno::NOENT) => {
+            let path = Path::new(OsStr::from_bytes(directory.to_bytes()));
+            std::fs::create_dir_all(path).context(|| format!("make directory {}", path.display()))?;
+            rustix::process::chdir(directory).context(describe)
+        }
+        result => result.context(describe),
+    }
 }
 
 /// The environment of the program: as configured, and HOME from the container's passwd if it was not.

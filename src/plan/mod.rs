@@ -8,6 +8,7 @@
 
 pub(crate) mod capabilities;
 mod devices;
+pub(crate) mod exec;
 pub(crate) mod hooks;
 pub(crate) mod ids;
 mod intel_rdt;
@@ -42,7 +43,7 @@ use process::ProcessContext;
 
 use crate::bundle::config::Linux;
 use crate::bundle::{Config, Process};
-use crate::container::CgroupManager;
+use resources::CgroupManager;
 use crate::error::{Error, Result, Warning};
 use crate::host::HostFacts;
 
@@ -138,10 +139,17 @@ impl Plan {
         }
         let mut spawn = SpawnPlan::new(namespaces, user, facts);
         spawn.time_offsets = spawn::time_offsets(&linux.time_offsets, namespaces)?;
+        let (cgroup, cgroup_warnings) = CgroupPlan::new(
+            linux.cgroups_path.as_deref(),
+            linux.resources.as_ref(),
+            options.id,
+            options.cgroup_manager,
+            facts,
+        )?;
+        warnings.extend(cgroup_warnings);
         let plan = Plan {
             spawn,
-            // CgroupPlan::new(linux.cgroups_path, linux.resources, options.id, options.cgroup_manager, facts) goes here.
-            cgroup: CgroupPlan::default(),
+            cgroup,
             hooks: Hooks::new(config.hooks.as_ref())?,
             net_devices: network::devices(&draft)?,
             intel_rdt: linux.intel_rdt.as_ref().map(intel_rdt::plan).transpose()?,

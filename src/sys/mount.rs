@@ -1,7 +1,7 @@
 //! mount_setattr(2) and mount(2): what rustix does not have, or has only with typed flags that hide bits.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -52,4 +52,13 @@ pub(crate) fn mount(
     let result =
         unsafe { libc::mount(pointer(source), target.as_ptr(), pointer(fs_type), flags, pointer(data).cast()) };
     Errno::result(result).map(drop)
+}
+
+/// A detached, read-only copy of the mount that `file` lies on, whose root is the file itself.
+pub(crate) fn clone_read_only(file: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    use rustix::mount::{OpenTreeFlags, open_tree};
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(file, c"", flags).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+    mount_setattr(tree.as_fd(), false, &MountAttr { attr_set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
+    Ok(tree)
 }

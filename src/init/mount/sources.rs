@@ -5,7 +5,7 @@
 //! with rootfsPropagation `shared` the sources stay peers of the host's mounts only if they are cloned before the
 //! child cuts its namespace off.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::CWD;
@@ -63,6 +63,11 @@ impl Sources {
             }
         }
         Ok(())
+    }
+
+    /// Every descriptor, for a caller that closes all others.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rootfs.iter().chain(self.trees.iter().flatten()).map(AsFd::as_fd)
     }
 
     /// The root file system, once.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::config::DeviceRuleConfig;
+use crate::bundle::resources::DeviceRuleConfig;
 use crate::error::{Error, Kind, Result};
 use crate::plan::pointer;
 

@@ -1,6 +1,6 @@
 //! The limits of linux.resources with their ranges checked and the ways of saying "not set" removed.
 
-use super::config::{
+use crate::bundle::resources::{
     BlockIoConfig, CpuConfig, HugepageLimitConfig, MemoryConfig, ResourcesConfig, ThrottleConfig, WeightDeviceConfig,
 };
 use super::devices::DeviceSet;

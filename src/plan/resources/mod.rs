@@ -2,14 +2,13 @@
 //!
 //! Reads the configuration only; `cgroup` turns the result into files.
 
-pub(crate) mod config;
 pub(crate) mod devices;
 mod limits;
 mod path;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use config::ResourcesConfig;
+use crate::bundle::resources::ResourcesConfig;
 pub(crate) use devices::{Access, DeviceKind, DeviceSet, Exception};
 pub(crate) use limits::{
     BlockIo, Cpu, DeviceNumber, HugepageLimit, Limit, Memory, Network, Priority, Rdma, Resources, Throttle,

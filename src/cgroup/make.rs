@@ -248,6 +248,14 @@ fn limit(record: &Record, resources: &Resources, rootless: bool, existed: bool) 
     if !rootless {
         return setting::apply(record, resources, existed);
     }
+    if record.hierarchies.is_empty() {
+        let message = "limit resources: no cgroup is delegated to this user, ignoring";
+        return Ok(if resources.has_limits() {
+            vec![Warning::config("/linux/resources", message)]
+        } else {
+            Vec::new()
+        });
+    }
     let Translation { settings, mut warnings } = setting::translate(record, resources)?;
     let (held, lost): (Vec<Setting>, Vec<Setting>) =
         settings.into_iter().partition(|setting| setting::hierarchy_of(record, setting).is_some());

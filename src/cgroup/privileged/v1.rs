@@ -261,3 +261,20 @@ fn update_hybrid_asks_v2_for_what_v1_lacks() {
     assert_eq!(error.pointer(), Some("/linux/resources/rdma/none0"));
     assert_eq!(error.kind(), crate::error::Kind::Unsupported);
 }
+
+#[test]
+fn create_rootless_without_permission_is_none_with_a_warning() {
+    let plan = plan(&unique_path(), DOCKER);
+    let thread = std::thread::spawn(move || {
+        // Of this thread alone; it takes the capabilities over files away, too.
+        nix::unistd::setfsuid(65_534.into());
+        let facts = HostFacts { rootless: true, ..facts() };
+        let (cgroup, warnings) = Cgroup::create(&plan, &facts).unwrap();
+        assert!(cgroup.is_none());
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].message.contains("no cgroup is delegated"), "{}", warnings[0]);
+        let refused = Cgroup::create(&plan, &HostFacts { rootless: false, ..facts }).unwrap_err();
+        assert_eq!(refused.raw_errno(), Some(libc::EACCES));
+    });
+    thread.join().unwrap();
+}

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::Errno;
 
 use super::record::{Hierarchy, Record};
 use super::setting::{Writer, pointer};
@@ -97,11 +96,6 @@ fn apply_v2(v2: &Hierarchy, set: &DeviceSet, update: bool) -> Result<()> {
         bpf::attach_device_program(&cgroup, &program).context(|| what("attach"))?;
     }
     old.iter().try_for_each(|program| bpf::detach_device_program(&cgroup, program).context(|| what("detach")))
-}
-
-/// Whether `errno` says that the kernel lets this caller set no device rules at all.
-pub(super) fn is_refused(errno: Errno) -> bool {
-    matches!(errno, Errno::PERM | Errno::ACCESS)
 }
 
 #[cfg(test)]

@@ -18,9 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Stops every process; on failure they run again.
 pub(super) fn freeze(record: &Record) -> Result<()> {
+    freeze_within(record, PATIENCE)
+}
+
+/// As [`freeze`], with a patience of the caller's.
+pub(super) fn freeze_within(record: &Record, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
     let frozen = match (record.v1("freezer"), record.v2()) {
-        (Some(v1), _) => freeze_v1(&v1.directory),
-        (None, Some(v2)) => freeze_v2(&v2.directory),
+        (Some(v1), _) => freeze_v1(&v1.directory, deadline),
+        (None, Some(v2)) => freeze_v2(&v2.directory, deadline),
         (None, None) => Err(no_freezer(record)),
     };
     if frozen.is_err() {
@@ -62,18 +68,14 @@ fn no_freezer(record: &Record) -> Error {
 }
 
 fn not_in_time(directory: &Path) -> Error {
-    Error::new(
-        Kind::System,
-        format!("freeze cgroup {}: a process did not stop within {} s", directory.display(), PATIENCE.as_secs()),
-    )
-    .errno(NixErrno::ETIMEDOUT)
+    Error::new(Kind::System, format!("freeze cgroup {}: a process does not stop", directory.display()))
+        .errno(NixErrno::ETIMEDOUT)
 }
 
 /// The v1 freezer notifies nobody: reading its state makes it look again. Tasks that are interruptible stop
 /// before the first look or soon after; a task that forks meanwhile is caught by writing again.
-fn freeze_v1(directory: &Path) -> Result<()> {
+fn freeze_v1(directory: &Path, deadline: Instant) -> Result<()> {
     let path = directory.join("freezer.state");
-    let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(50);
     loop {
         file::write(&path, "FROZEN").context(|| format!("write \"FROZEN\" to {}", path.display()))?;
@@ -89,11 +91,11 @@ fn freeze_v1(directory: &Path) -> Result<()> {
     }
 }
 
-fn freeze_v2(directory: &Path) -> Result<()> {
+fn freeze_v2(directory: &Path, deadline: Instant) -> Result<()> {
     let events = Events::open(directory)?;
     let path = directory.join("cgroup.freeze");
     file::write(&path, "1").context(|| format!("write \"1\" to {}", path.display()))?;
-    if events.wait("frozen 1", Instant::now() + PATIENCE)? { Ok(()) } else { Err(not_in_time(directory)) }
+    if events.wait("frozen 1", deadline)? { Ok(()) } else { Err(not_in_time(directory)) }
 }
 
 /// cgroup.events of a v2 cgroup: poll(2) reports every change.

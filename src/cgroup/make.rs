@@ -23,7 +23,7 @@ pub(super) fn create(plan: &CgroupPlan, facts: &HostFacts) -> Result<(Cgroup, Ve
     };
     let mut record = Record { manager: plan.manager, path, hierarchies: Vec::new() };
     if plan.manager == CgroupManager::Disabled {
-        return Ok((Cgroup { record }, Vec::new()));
+        return Ok((Cgroup { record }, no_cgroup(&plan.resources, "control groups are disabled")));
     }
     let mounted = layout::mounted(facts.cgroup)?;
     if mounted.is_empty() && !facts.rootless {
@@ -191,14 +191,14 @@ fn write_set(path: &Path, value: &str) -> Result<()> {
 
 /// Hands controllers down to a v2 cgroup: all there are where v2 stands alone, those that limits need where v1
 /// has the rest. What cannot be handed down matters only if a limit needs it, and is found when that is written.
-fn prepare_v2(record: &mut Record, resources: &Resources) -> Result<()> {
+pub(super) fn prepare_v2(record: &mut Record, resources: &Resources) -> Result<()> {
     let alone = record.hierarchies.len() == 1;
+    if !alone && !setting::needs_v2(record, resources) {
+        return Ok(());
+    }
     let Some(v2) = record.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::V2) else {
         return Ok(());
     };
-    if !alone && resources.hugepages.is_empty() && !resources.has_limits() {
-        return Ok(());
-    }
     let available = words(&v2.mount.join("cgroup.controllers"))?;
     v2.controllers = available.iter().cloned().collect();
     let directory = v2.directory.clone();
@@ -243,10 +243,21 @@ fn words(path: &Path) -> Result<BTreeSet<String>> {
     Ok(value.split_whitespace().map(str::to_owned).collect())
 }
 
+/// What is lost without a cgroup.
+fn no_cgroup(resources: &Resources, reason: &str) -> Vec<Warning> {
+    if !resources.has_limits() {
+        return Vec::new();
+    }
+    vec![Warning::config("/linux/resources", format!("limit resources: {reason}, ignoring"))]
+}
+
 /// Writes the limits. A rootless runtime that got no cgroup for some of them warns.
 fn limit(record: &Record, resources: &Resources, rootless: bool, existed: bool) -> Result<Vec<Warning>> {
     if !rootless {
         return setting::apply(record, resources, existed);
+    }
+    if record.hierarchies.is_empty() {
+        return Ok(no_cgroup(resources, "no cgroup is delegated to this user"));
     }
     let Translation { settings, mut warnings } = setting::translate(record, resources)?;
     let (held, lost): (Vec<Setting>, Vec<Setting>) =

@@ -83,7 +83,9 @@ impl Cgroup {
     /// `resources.devices`, if any.
     pub fn update(&self, resources: &Resources) -> Result<Vec<Warning>> {
         setting::check_before_update(&self.record, resources)?;
-        setting::apply(&self.record, resources, true)
+        let mut record = self.record.clone();
+        make::prepare_v2(&mut record, resources)?;
+        setting::apply(&record, resources, true)
     }
 
     /// Stops every process, and waits until they are.

@@ -1,7 +1,9 @@
 //! The processes of a cgroup, and signals to all of them.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno as NixErrno;
 use rustix::io::Errno;
@@ -63,18 +65,24 @@ pub(super) fn tree(directory: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn children(directory: &Path) -> Result<Vec<PathBuf>> {
     let context = || format!("list cgroup {}", directory.display());
     let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.context(context)?,
     };
     let mut found = Vec::new();
     for entry in entries {
-        let entry = entry.context(context)?;
-        if entry.file_type().context(context)?.is_dir() {
-            found.push(entry.path());
+        match entry.and_then(|entry| Ok((entry.file_type()?.is_dir(), entry.path()))) {
+            Ok((true, path)) => found.push(path),
+            Ok((false, _)) => {}
+            // Removed while it was read.
+            Err(error) if error.kind() == ErrorKind::NotFound => break,
+            Err(error) => return Err(error).context(context),
         }
     }
     Ok(found)
 }
+
+/// How long a signal waits for the processes to stop before it is sent to running ones.
+const SIGNAL_PATIENCE: Duration = Duration::from_millis(500);
 
 /// See [`super::Cgroup::signal_all`].
 pub(super) fn signal_all(record: &Record, signal: i32) -> Result<()> {
@@ -86,7 +94,7 @@ pub(super) fn signal_all(record: &Record, signal: i32) -> Result<()> {
         send(record, signal)?;
         return if signal == libc::SIGKILL { freeze::thaw(record) } else { Ok(()) };
     }
-    match freeze::freeze(record) {
+    match freeze::freeze_within(record, SIGNAL_PATIENCE) {
         Ok(()) => {
             let sent = send(record, signal);
             let thawed = freeze::thaw(record);

@@ -19,7 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// See [`super::Cgroup::destroy`].
 pub(super) fn destroy(record: &Record) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    destroy_within(record, PATIENCE)
+}
+
+pub(super) fn destroy_within(record: &Record, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
     let mut failed = None;
     // v2 first: it tells when the last process is gone, and then v1 need not wait.
     let (v2, v1): (Vec<_>, Vec<_>) = record.hierarchies.iter().partition(|h| h.version == Version::V2);

@@ -131,13 +131,20 @@ fn split(record: &Record, resources: &Resources) -> (Resources, Resources) {
     (first, second)
 }
 
+/// Whether `resources` ask for something that only the v2 hierarchy of a hybrid host can do.
+pub(super) fn needs_v2(record: &Record, resources: &Resources) -> bool {
+    split(record, resources).1.has_limits()
+}
+
 /// The hierarchy that `setting` belongs to. v1 and v2 name files differently, so the first controller that
-/// matches is the right one.
+/// matches is the right one. A v2 hierarchy of which no controller is known may have any.
 pub(super) fn hierarchy_of<'a>(record: &'a Record, setting: &Setting) -> Option<&'a Hierarchy> {
     let unified = || {
-        record
-            .v2()
-            .filter(|v2| setting.controller == "cgroup" || v2.controllers.iter().any(|c| *c == setting.controller))
+        record.v2().filter(|v2| {
+            setting.controller == "cgroup"
+                || v2.controllers.is_empty()
+                || v2.controllers.iter().any(|c| *c == setting.controller)
+        })
     };
     record.v1(&setting.controller).or_else(unified)
 }

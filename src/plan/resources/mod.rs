@@ -10,10 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::resources::ResourcesConfig;
 pub(crate) use devices::{Access, DeviceKind, DeviceSet, Exception};
-pub(crate) use limits::{
-    BlockIo, Cpu, DeviceNumber, HugepageLimit, Limit, Memory, Network, Priority, Rdma, Resources, Throttle,
-    UnifiedSetting, WeightDevice,
-};
+pub(crate) use limits::{BlockIo, Cpu, DeviceNumber, Limit, Memory, Resources, Throttle};
 pub(crate) use path::CgroupPath;
 
 use crate::error::{Error, Kind, Result, Warning};

@@ -5,6 +5,10 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 passed=0
 failed=0
 
+# A script that ends because a command failed says where.
+set -E
+trap 'echo "${BASH_SOURCE[0]##*/}: line $LINENO: $BASH_COMMAND: exit code $?" >&2' ERR
+
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
     bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
 else
@@ -159,4 +163,13 @@ runtime_under_test() {
         build_release
         runtime=$coracle
     fi
+}
+
+# Some runtimes refuse a machine that has cgroups of both versions with a controller on each. In a mount namespace
+# of our own the second version is hidden, for every program that is compared. Call it first: it starts the
+# script anew.
+without_hybrid_cgroups() {
+    [[ -z ${CORACLE_HYBRID_HIDDEN:-} && -e /sys/fs/cgroup/unified/cgroup.controllers ]] || return 0
+    CORACLE_HYBRID_HIDDEN=1 exec unshare --mount bash -c \
+        'mount -t tmpfs none /sys/fs/cgroup/unified && exec "$@"' bash "$0" "$@"
 }

@@ -42,7 +42,7 @@ verdict() {
 
 finish() {
     printf '%d passed, %d failed\n' "$passed" "$failed"
-    ((failed == 0 && passed > 0))
+    if ((failed > 0 || passed == 0)); then exit 1; fi
 }
 
 # cargo_test ARGUMENT…: runs `cargo test` and counts its tests. No test at all is a failure, since a filter

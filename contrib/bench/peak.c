@@ -1,6 +1,6 @@
 /* peak COMMAND…: runs it, and prints on standard error the peak of its resident memory in KiB: the larger of its
  * own and those of the children it waited for. A child's figure starts at its parent's, so this program is as
- * small as can be: no C library, and a vfork. `peak` alone prints its own figure. */
+ * small as can be: no C library, and a vfork. Without a command it prints its own figure. */
 #include <asm/unistd.h>
 #include <linux/resource.h>
 

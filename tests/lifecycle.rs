@@ -113,7 +113,10 @@ fn kill_paused_container_dies_when_thawed() {
     let lab = Lab::new();
     let container = lab.in_state("paused");
     container.with("kill", &[], &["KILL"]).ok();
-    container.freeze(false);
+    // runc thaws a cgroup of version 1 itself.
+    if container.status() == "paused" {
+        container.freeze(false);
+    }
     container.wait("stopped");
 }
 
@@ -202,6 +205,7 @@ fn kill_signal_names_and_numbers_reach_the_program() {
     container.with("kill", &[], &["0"]).ok();
     for bad in ["NOSUCH", "SIG", "65", "-1", "9x", "4294967305"] {
         let refused = container.with("kill", &[], &["--", bad]);
+        // runc 1.1.5 takes any number.
         assert_ne!(refused.code(), 0, "signal {bad:?} was taken: {refused:#?}");
     }
     container.with("kill", &[], &["RTMIN+3"]).ok();
@@ -332,6 +336,7 @@ fn run_in_parallel_every_container_lives_and_goes() {
     lab.assert_clean();
 }
 
+/// runc 1.1.5 leaves the losers waiting for ever.
 #[test]
 fn start_in_parallel_one_wins() {
     let lab = Lab::new();

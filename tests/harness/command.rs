@@ -245,7 +245,7 @@ impl Output {
     pub fn exits(self, code: i32) -> Output {
         assert_eq!(self.code(), code, "exit code of {self:#?}");
         let log = self.log.as_deref().unwrap_or("");
-        if strict() || log.contains("\"error\"") {
+        if strict() || log.contains("\"level\":\"error\"") {
             assert_eq!(log, "", "log records without failure of {}", self.what);
         }
         self

@@ -93,3 +93,25 @@ pub(crate) enum CgroupLayout {
     /// Nothing mounted.
     None,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gather_agrees_with_the_kernel() {
+        let facts = HostFacts::gather(None).unwrap();
+        assert_eq!(facts.euid, geteuid().as_raw());
+        assert!((37..64).contains(&facts.last_capability), "{facts:?}");
+        assert_eq!(facts.effective_capabilities >> (facts.last_capability + 1), 0, "{facts:?}");
+        assert!(HostFacts::gather(Some(true)).unwrap().rootless);
+    }
+
+    #[test]
+    fn is_identity_only_for_the_initial_user_namespace() {
+        assert!(is_identity("         0          0 4294967295\n"));
+        assert!(!is_identity("         0       1000          1\n"));
+        assert!(!is_identity("         0          0 4294967294\n"));
+        assert!(!is_identity("0 0 1\n1 1 4294967294\n"));
+    }
+}

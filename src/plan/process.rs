@@ -148,12 +148,8 @@ fn groups(process: &Process, context: &ProcessContext<'_>) -> Result<(Vec<u32>, 
         identity(gid, &context.user.gid_mappings, || at(i))?;
     }
     if context.user.setgroups_denied {
-        // The group itself is held anyway.
-        return match gids.iter().position(|&gid| gid != process.user.gid) {
-            Some(i) => Err(Error::config(at(i), "an unprivileged user cannot set supplementary groups")
-                .hint("subordinate ids (subuid(5), subgid(5)) in linux.gidMappings allow it")),
-            None => Ok((Vec::new(), true)),
-        };
+        // Only the group itself is mapped then, and that one is held anyway.
+        return Ok((Vec::new(), true));
     }
     Ok((if keep { Vec::new() } else { gids.clone() }, keep))
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::*;
 
 fn check(name: &str, config: &str, facts: &HostFacts) {
-    let config = parse(&read(config)).unwrap();
+    let config = parse_config(&fs::read(data(config)).unwrap()).unwrap();
     let (plan, warnings) = plan(&config, facts).unwrap();
     compare(name, &plan, &warnings);
 }
@@ -73,14 +73,8 @@ fn golden_exec_is_as_recorded() {
     let config = parse(&read("plan/every-property.json")).unwrap();
     let raw = fs::read(data("configs/podman-process-tty-m0.json")).unwrap();
     let process = &parse_process(&raw).unwrap();
-    let request = ExecRequest {
-        id: "test",
-        init_pid: 42,
-        process,
-        pointer: "",
-        no_new_keyring: false,
-        console: Console::Socket,
-    };
+    let request =
+        ExecRequest { id: "test", init_pid: 42, process, pointer: "", no_new_keyring: false, console: Console::Socket };
     let (plan, warnings) = ExecPlan::new(&config, &root(), &request).unwrap();
     compare("exec", &plan, &warnings);
 }

@@ -110,7 +110,7 @@ impl Root {
         let (nofollow, refuse) = match links {
             Links::Follow => (OFlags::empty(), ResolveFlags::empty()),
             Links::FollowParents => (OFlags::NOFOLLOW, ResolveFlags::empty()),
-            Links::Refuse => (OFlags::NOFOLLOW, ResolveFlags::NO_SYMLINKS),
+            Links::Refuse => (OFlags::empty(), ResolveFlags::NO_SYMLINKS),
         };
         let flags = flags | nofollow | OFlags::PATH | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | refuse;

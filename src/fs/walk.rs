@@ -49,12 +49,7 @@ enum Step {
 }
 
 /// Resolves `path` below `root` and gives an O_PATH descriptor.
-pub(super) fn walk(
-    root: BorrowedFd<'_>,
-    path: &Path,
-    links: Links,
-    missing: Missing,
-) -> std::result::Result<OwnedFd, Errno> {
+pub(super) fn walk(root: BorrowedFd<'_>, path: &Path, links: Links, missing: Missing) -> Result<OwnedFd, Errno> {
     let mut walk = Walk { root, held: Vec::new(), pending: Vec::new(), links_followed: 0, remade: 0 };
     walk.push(path);
     while let Some(step) = walk.pending.pop() {
@@ -87,7 +82,7 @@ impl Walk<'_> {
     }
 
     /// Goes to `name` in the current directory, or queues where it points to.
-    fn enter(&mut self, name: OsString, links: Links, missing: Missing) -> std::result::Result<(), Errno> {
+    fn enter(&mut self, name: OsString, links: Links, missing: Missing) -> Result<(), Errno> {
         let last = self.pending.is_empty();
         let fd = match open(self.here(), &name, OFlags::empty()) {
             Err(Errno::ENOENT) if missing != Missing::Fail => {
@@ -125,13 +120,13 @@ impl Walk<'_> {
 }
 
 /// Opens one name as O_PATH without following it.
-fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
+fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, name, flags, Mode::empty()).map_err(errno)
 }
 
 /// Makes one name. That somebody else was faster is fine: what is there is opened and checked next.
-fn make(directory: BorrowedFd<'_>, name: &OsStr, what: Missing) -> std::result::Result<(), Errno> {
+fn make(directory: BorrowedFd<'_>, name: &OsStr, what: Missing) -> Result<(), Errno> {
     let made = match what {
         Missing::File => mknodat(directory, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0),
         Missing::Directory | Missing::Fail => mkdirat(directory, name, Mode::from_raw_mode(0o755)),

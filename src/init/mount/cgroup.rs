@@ -42,14 +42,16 @@ struct Hierarchy {
 impl CgroupView {
     /// To be read by init once it sits in its group, and before it unshares the cgroup namespace, from where on all
     /// paths are `/`.
-    pub fn read(layout: CgroupLayout) -> Result<CgroupView> {
+    pub fn read() -> Result<CgroupView> {
         let text = read_to_string("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
         let unified_group = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-        Ok(CgroupView {
-            layout,
-            hierarchies: text.lines().filter_map(parse).collect(),
-            unified_group: PathBuf::from(unified_group),
-        })
+        let hierarchies: Vec<Hierarchy> = text.lines().filter_map(parse).collect();
+        let layout = match hierarchies.is_empty() {
+            true => CgroupLayout::Unified,
+            false if exists(&Path::new(MOUNT_POINT).join("unified")) => CgroupLayout::Hybrid,
+            false => CgroupLayout::Legacy,
+        };
+        Ok(CgroupView { layout, hierarchies, unified_group: PathBuf::from(unified_group) })
     }
 
     /// The directory of cgroup2 on the host.

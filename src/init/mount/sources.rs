@@ -5,7 +5,7 @@
 //! with rootfsPropagation `shared` the sources stay peers of the host's mounts only if they are cloned before the
 //! child cuts its namespace off.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::CWD;
@@ -52,6 +52,11 @@ impl Sources {
             sources.trees.push(if wanted { open_bind(plan, mount).map_err(|error| at(mount, error))? } else { None });
         }
         Ok(sources)
+    }
+
+    /// What a child that closes all it was born with has to keep.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.rootfs.iter().chain(self.trees.iter().flatten()).map(AsRawFd::as_raw_fd)
     }
 
     /// Opens all binds that are not open yet.

@@ -53,6 +53,11 @@ fn container_in(name: &str, namespaces: &[&str], image: fn(&Path) -> RootfsPlan,
             let namespaces = [namespaces, &["--fork", "--propagation", "unchanged"]].concat();
             assert!(again(&test, "container", &directory, &namespaces), "failed in the container");
             assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before, "the host's mounts changed");
+            // Where hostile links of an image point to.
+            for outside in ["sentinel", "outside"].map(|name| directory.join(name)).iter().filter(|path| path.exists())
+            {
+                assert_eq!(fs::read_dir(outside).unwrap().count(), 0, "something was made in {outside:?}");
+            }
         }
         Ok(_) => inside(image(&PathBuf::from(std::env::var_os(DIRECTORY).unwrap()))),
     }

@@ -34,8 +34,6 @@ fn dev_as_a_symlink_to_the_host_stays_inside() {
         enter(&plan).unwrap();
         let inside: Vec<_> = fs::read_dir(&sentinel).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(inside.contains(&OsString::from("null")) && inside.contains(&OsString::from("ptmx")), "{inside:?}");
-        // The host's own is empty: its parent is the test's directory, gone from view here.
-        assert!(fs::metadata(&sentinel).unwrap().ino() != 0);
     });
 }
 

@@ -45,10 +45,15 @@ fn climbing_symlink_as_destination_stays_inside() {
         fs::create_dir_all(directory.join("outside")).unwrap();
         let _ = symlink("../../../../../../outside", directory.join("rootfs/up"));
         let _ = symlink(directory.join("outside"), directory.join("rootfs/absolute"));
+        // One that exists out there, so that nothing has to be made for it.
+        fs::create_dir_all(directory.join("existing/there")).unwrap();
+        let _ = symlink(directory.join("existing"), directory.join("rootfs/found"));
         let _ = symlink("dangling/../up/deeper", directory.join("rootfs/chain"));
         let mut plan = bare_plan(directory);
         let volume = directory.join("volume");
-        plan.mounts.extend(["/up/a", "/absolute/b", "/chain", "/new/../x/y"].map(|to| bind(&volume, to, true)));
+        plan.mounts.extend(
+            ["/up/a", "/absolute/b", "/chain", "/new/../x/y", "/found/there"].map(|to| bind(&volume, to, true)),
+        );
         plan
     };
     container("attacks::climbing_symlink_as_destination_stays_inside", image, |plan| {
@@ -58,6 +63,7 @@ fn climbing_symlink_as_destination_stays_inside() {
             assert!(Path::new(path).join("marker").exists(), "{path}: {:#?}", mounts());
         }
         assert!(outside.join("b/marker").exists());
+        assert!(plan.path.parent().unwrap().join("existing/there/marker").exists());
     });
 }
 

@@ -69,7 +69,7 @@ impl Root {
     /// followed inside the root. O_PATH.
     pub fn make_dir_all(&self, path: &Path) -> Result<OwnedFd> {
         match self.lookup(path, Links::Follow, OFlags::DIRECTORY) {
-            Err(Errno::ENOENT) => self.make(path, Links::Follow, Missing::Directory),
+            Err(Errno::ENOENT) => walk(self.as_fd(), path, Links::Follow, Missing::Directory),
             other => other,
         }
         .context(|| format!("make directory {} in the root", path.display()))
@@ -78,7 +78,7 @@ impl Root {
     /// Whatever `path` is; when missing, an empty file (0644) in directories made as needed. O_PATH.
     pub fn make_file(&self, path: &Path, links: Links) -> Result<OwnedFd> {
         match self.lookup(path, links, OFlags::empty()) {
-            Err(Errno::ENOENT) => self.make(path, links, Missing::File),
+            Err(Errno::ENOENT) => walk(self.as_fd(), path, links, Missing::File),
             other => other,
         }
         .context(|| format!("make file {} in the root", path.display()))
@@ -90,20 +90,6 @@ impl Root {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
         let parent = if parent.as_os_str().is_empty() { Path::new("/") } else { parent };
         Ok(Some((self.make_dir_all(parent)?, OsStr::to_owned(name))))
-    }
-
-    fn make(&self, path: &Path, links: Links, missing: Missing) -> std::result::Result<OwnedFd, Errno> {
-        let fd = walk(self.as_fd(), path, links, missing)?;
-        match missing {
-            Missing::Directory => Ok(openat(
-                &fd,
-                c".",
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .map_err(|error| Errno::from_raw(error.raw_os_error()))?),
-            Missing::File | Missing::Fail => Ok(fd),
-        }
     }
 
     fn lookup(&self, path: &Path, links: Links, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {

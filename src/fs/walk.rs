@@ -25,7 +25,7 @@ const MAX_REMADE: u32 = 1000;
 pub(super) enum Missing {
     /// ENOENT.
     Fail,
-    /// A directory is made, 0755.
+    /// A directory is made, 0755, and what is there has to be one.
     Directory,
     /// For the last name an empty file is made, 0644; before it directories.
     File,
@@ -84,6 +84,15 @@ impl Walk<'_> {
     /// Goes to `name` in the current directory, or queues where it points to.
     fn enter(&mut self, name: OsString, links: Links, missing: Missing) -> Result<(), Errno> {
         let last = self.pending.is_empty();
+        // Nearly everything is a directory, which needs no look at its type then.
+        match open(self.here(), &name, OFlags::DIRECTORY) {
+            Ok(fd) => {
+                self.held.push(fd);
+                return Ok(());
+            }
+            Err(Errno::ENOTDIR | Errno::ENOENT | Errno::ELOOP) => {}
+            Err(errno) => return Err(errno),
+        }
         let fd = match open(self.here(), &name, OFlags::empty()) {
             Err(Errno::ENOENT) if missing != Missing::Fail => {
                 self.remade += 1;
@@ -112,7 +121,7 @@ impl Walk<'_> {
                 self.push(Path::new(&OsString::from_vec(target)));
             }
             FileType::Directory => self.held.push(fd),
-            _ if last => self.held.push(fd),
+            _ if last && missing != Missing::Directory => self.held.push(fd),
             _ => return Err(Errno::ENOTDIR),
         }
         Ok(())

@@ -54,8 +54,7 @@ impl Procfs {
     /// Opens `path`, relative to the procfs (`sys/kernel/hostname`, `self/attr/exec`), with `flags`. Nothing that
     /// is mounted over any part of it and no magic link is passed.
     pub fn open_file(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
-        self.open_raw(path, flags | OFlags::CLOEXEC | OFlags::NOCTTY)
-            .context(|| format!("open /proc/{}", path.to_string_lossy()))
+        self.open_raw(path, flags | OFlags::CLOEXEC).context(|| format!("open /proc/{}", path.to_string_lossy()))
     }
 
     /// Writes `value` in one write(2), as procfs wants it.

@@ -69,7 +69,7 @@ impl Root {
     /// followed inside the root. O_PATH.
     pub fn make_dir_all(&self, path: &Path) -> Result<OwnedFd> {
         match self.lookup(path, Links::Follow, OFlags::DIRECTORY) {
-            Err(Errno::ENOENT) => self.make(path, Links::Follow, Missing::Directory),
+            Err(Errno::ENOENT) => walk(self.as_fd(), path, Links::Follow, Missing::Directory),
             other => other,
         }
         .context(|| format!("make directory {} in the root", path.display()))
@@ -78,7 +78,7 @@ impl Root {
     /// Whatever `path` is; when missing, an empty file (0644) in directories made as needed. O_PATH.
     pub fn make_file(&self, path: &Path, links: Links) -> Result<OwnedFd> {
         match self.lookup(path, links, OFlags::empty()) {
-            Err(Errno::ENOENT) => self.make(path, links, Missing::File),
+            Err(Errno::ENOENT) => walk(self.as_fd(), path, links, Missing::File),
             other => other,
         }
         .context(|| format!("make file {} in the root", path.display()))
@@ -92,25 +92,11 @@ impl Root {
         Ok(Some((self.make_dir_all(parent)?, OsStr::to_owned(name))))
     }
 
-    fn make(&self, path: &Path, links: Links, missing: Missing) -> std::result::Result<OwnedFd, Errno> {
-        let fd = walk(self.as_fd(), path, links, missing)?;
-        match missing {
-            Missing::Directory => Ok(openat(
-                &fd,
-                c".",
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .map_err(|error| Errno::from_raw(error.raw_os_error()))?),
-            Missing::File | Missing::Fail => Ok(fd),
-        }
-    }
-
     fn lookup(&self, path: &Path, links: Links, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
         let (nofollow, refuse) = match links {
             Links::Follow => (OFlags::empty(), ResolveFlags::empty()),
             Links::FollowParents => (OFlags::NOFOLLOW, ResolveFlags::empty()),
-            Links::Refuse => (OFlags::NOFOLLOW, ResolveFlags::NO_SYMLINKS),
+            Links::Refuse => (OFlags::empty(), ResolveFlags::NO_SYMLINKS),
         };
         let flags = flags | nofollow | OFlags::PATH | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | refuse;
@@ -127,5 +113,132 @@ impl Root {
             return openat(&fd, c".", again, Mode::empty()).map_err(|error| Errno::from_raw(error.raw_os_error()));
         }
         Ok(fd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rustix::fs::{RenameFlags, fstat, renameat_with};
+
+    use super::*;
+    use crate::fs::FileId;
+
+    /// A directory of its own, removed at the end.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("coracle-root-{name}-{}", std::process::id()));
+            fs::create_dir_all(path.join("root")).unwrap();
+            Scratch(path)
+        }
+
+        fn root(&self) -> Root {
+            Root::open(&self.0.join("root")).unwrap()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Both ways to resolve give the same file, or the same error.
+    fn both(root: &Root, path: &str, links: Links) -> std::result::Result<FileId, Errno> {
+        let by_kernel = root.lookup(Path::new(path), links, OFlags::empty());
+        let by_walk = walk(root.as_fd(), Path::new(path), links, Missing::Fail);
+        let id = |fd: OwnedFd| FileId::of(fd.as_fd()).unwrap();
+        let (by_kernel, by_walk) = (by_kernel.map(id), by_walk.map(id));
+        assert_eq!(by_kernel, by_walk, "{path}");
+        by_kernel
+    }
+
+    #[test]
+    fn resolve_links_of_every_shape_stays_inside_both_ways() {
+        let scratch = Scratch::new("shapes");
+        let base = scratch.0.join("root");
+        fs::create_dir_all(base.join("a/b")).unwrap();
+        fs::write(base.join("a/file"), "").unwrap();
+        for (link, target) in [
+            ("absolute", "/a"),
+            ("up", "../../../../a/b"),
+            ("chain", "up/../../absolute"),
+            ("loop", "loop"),
+            ("dangling", "/not/there"),
+            ("a/slash", "/"),
+            ("a/dots", ".././../a/./b/.."),
+        ] {
+            symlink(target, base.join(link)).unwrap();
+        }
+        let root = scratch.root();
+        let inode = |path: &str| fs::metadata(base.join(path)).unwrap().ino();
+        let resolved = |path: &str| fstat(root.resolve(Path::new(path), Links::Follow).unwrap()).unwrap().st_ino;
+        for (path, expected) in [
+            ("/absolute/b", "a/b"),
+            ("up", "a/b"),
+            ("/chain/b/..", "a"),
+            ("/../../a", "a"),
+            ("/a/slash/a", "a"),
+            ("/a/dots", "a"),
+            ("/", "."),
+            ("/absolute/file", "a/file"),
+        ] {
+            assert_eq!(resolved(path), inode(expected), "{path}");
+            both(&root, path, Links::Follow).unwrap();
+        }
+        assert_eq!(both(&root, "/loop", Links::Follow), Err(Errno::ELOOP));
+        assert_eq!(both(&root, "/dangling", Links::Follow), Err(Errno::ENOENT));
+        assert_eq!(both(&root, "/a/file/x", Links::Follow), Err(Errno::ENOTDIR));
+        assert_eq!(both(&root, "/absolute/b", Links::Refuse), Err(Errno::ELOOP));
+        assert!(both(&root, "/dangling", Links::FollowParents).is_ok());
+    }
+
+    #[test]
+    fn make_dir_all_through_dangling_links_makes_inside() {
+        let scratch = Scratch::new("make");
+        symlink("/../run/deep", scratch.0.join("root/var")).unwrap();
+        let root = scratch.root();
+        root.make_dir_all(Path::new("/var/x/../y")).unwrap();
+        root.make_file(Path::new("/var/y/file"), Links::Follow).unwrap();
+        assert!(scratch.0.join("root/run/deep/y/file").is_file());
+        assert!(!scratch.0.join("run").exists());
+        let error = root.make_dir_all(Path::new("/var/y/file")).unwrap_err();
+        assert_eq!(error.raw_errno(), Some(libc::ENOTDIR));
+    }
+
+    #[test]
+    fn make_dir_all_while_directories_and_links_are_exchanged_stays_inside() {
+        let scratch = Scratch::new("race");
+        let base = scratch.0.join("root");
+        fs::create_dir_all(base.join("dir")).unwrap();
+        fs::create_dir_all(scratch.0.join("outside")).unwrap();
+        symlink("../../outside", base.join("link")).unwrap();
+        let stop = AtomicBool::new(false);
+        let directory = Root::open(&base).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = renameat_with(&directory, "dir", &directory, "link", RenameFlags::EXCHANGE);
+                }
+            });
+            let root = scratch.root();
+            for i in 0..200 {
+                let path = format!("/dir/made/{i}");
+                let _ = root.make_dir_all(Path::new(&path));
+                let _ = walk(root.as_fd(), Path::new(&format!("/link/walked/{i}")), Links::Follow, Missing::Directory);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(fs::read_dir(scratch.0.join("outside")).unwrap().count(), 0);
+        // It did make them, where a chroot would have.
+        assert!(
+            base.join("outside/made").is_dir() || base.join("dir/made").is_dir() || base.join("link/made").is_dir()
+        );
     }
 }

@@ -25,7 +25,7 @@ const MAX_REMADE: u32 = 1000;
 pub(super) enum Missing {
     /// ENOENT.
     Fail,
-    /// A directory is made, 0755.
+    /// A directory is made, 0755, and what is there has to be one.
     Directory,
     /// For the last name an empty file is made, 0644; before it directories.
     File,
@@ -49,12 +49,7 @@ enum Step {
 }
 
 /// Resolves `path` below `root` and gives an O_PATH descriptor.
-pub(super) fn walk(
-    root: BorrowedFd<'_>,
-    path: &Path,
-    links: Links,
-    missing: Missing,
-) -> std::result::Result<OwnedFd, Errno> {
+pub(super) fn walk(root: BorrowedFd<'_>, path: &Path, links: Links, missing: Missing) -> Result<OwnedFd, Errno> {
     let mut walk = Walk { root, held: Vec::new(), pending: Vec::new(), links_followed: 0, remade: 0 };
     walk.push(path);
     while let Some(step) = walk.pending.pop() {
@@ -87,8 +82,17 @@ impl Walk<'_> {
     }
 
     /// Goes to `name` in the current directory, or queues where it points to.
-    fn enter(&mut self, name: OsString, links: Links, missing: Missing) -> std::result::Result<(), Errno> {
+    fn enter(&mut self, name: OsString, links: Links, missing: Missing) -> Result<(), Errno> {
         let last = self.pending.is_empty();
+        // Nearly everything is a directory, which needs no look at its type then.
+        match open(self.here(), &name, OFlags::DIRECTORY) {
+            Ok(fd) => {
+                self.held.push(fd);
+                return Ok(());
+            }
+            Err(Errno::ENOTDIR | Errno::ENOENT | Errno::ELOOP) => {}
+            Err(errno) => return Err(errno),
+        }
         let fd = match open(self.here(), &name, OFlags::empty()) {
             Err(Errno::ENOENT) if missing != Missing::Fail => {
                 self.remade += 1;
@@ -117,7 +121,7 @@ impl Walk<'_> {
                 self.push(Path::new(&OsString::from_vec(target)));
             }
             FileType::Directory => self.held.push(fd),
-            _ if last => self.held.push(fd),
+            _ if last && missing != Missing::Directory => self.held.push(fd),
             _ => return Err(Errno::ENOTDIR),
         }
         Ok(())
@@ -125,13 +129,13 @@ impl Walk<'_> {
 }
 
 /// Opens one name as O_PATH without following it.
-fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
+fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, name, flags, Mode::empty()).map_err(errno)
 }
 
 /// Makes one name. That somebody else was faster is fine: what is there is opened and checked next.
-fn make(directory: BorrowedFd<'_>, name: &OsStr, what: Missing) -> std::result::Result<(), Errno> {
+fn make(directory: BorrowedFd<'_>, name: &OsStr, what: Missing) -> Result<(), Errno> {
     let made = match what {
         Missing::File => mknodat(directory, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0),
         Missing::Directory | Missing::Fail => mkdirat(directory, name, Mode::from_raw_mode(0o755)),

@@ -1,9 +1,11 @@
 //! The terminal of a container or of an exec: a pair from the container's own devpts, opened without trusting a
 //! single name in it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use rustix::fs::{FileType, OFlags, fstat, major};
 
 use super::mount::attributes::Attributes;
@@ -55,25 +57,36 @@ impl Console {
             .map(drop)
     }
 
-    /// Starts a session with the terminal and makes it standard input, output and error. Gives the master, to be
-    /// sent away.
-    pub fn take_over(self) -> Result<OwnedFd> {
-        match rustix::process::setsid() {
-            // Already the leader of one.
-            Ok(_) | Err(rustix::io::Errno::PERM) => {}
-            Err(errno) => return Err(errno).context(|| "setsid"),
-        }
+    /// Sends the master away and makes the terminal standard input, output and error, and the controlling terminal
+    /// of the session, which this process has to lead.
+    pub fn hand_over(self, socket: BorrowedFd<'_>) -> Result<()> {
+        send(socket, self.master.as_fd()).context(|| "send the terminal to the console socket")?;
         rustix::process::ioctl_tiocsctty(&self.peer).context(|| "make the terminal the controlling one")?;
-        self.attach()
-    }
-
-    /// Makes the terminal standard input, output and error.
-    fn attach(self) -> Result<OwnedFd> {
         nix::unistd::dup2_stdin(&self.peer).context(|| "dup2 of the terminal to 0")?;
         nix::unistd::dup2_stdout(&self.peer).context(|| "dup2 of the terminal to 1")?;
-        nix::unistd::dup2_stderr(&self.peer).context(|| "dup2 of the terminal to 2")?;
-        Ok(self.master)
+        nix::unistd::dup2_stderr(&self.peer).context(|| "dup2 of the terminal to 2")
     }
+}
+
+/// The terminal of a new container: opened, mounted at /dev/console, its master sent through `socket`. Before the
+/// pivot; the process leads its session.
+pub(crate) fn make(root: &Root, size: Option<(u16, u16)>, owner: u32, socket: BorrowedFd<'_>) -> Result<()> {
+    let console = Console::open(root, &Procfs::open()?, size, owner)?;
+    console.place(root)?;
+    console.hand_over(socket)
+}
+
+/// The terminal of a process that has joined a container.
+pub(crate) fn join(size: Option<(u16, u16)>, owner: u32, socket: BorrowedFd<'_>) -> Result<()> {
+    Console::open(&Root::open(Path::new("/"))?, &Procfs::open()?, size, owner)?.hand_over(socket)
+}
+
+/// One message with the descriptor and, as engines print it, a name.
+fn send(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> nix::Result<()> {
+    let name = [IoSlice::new(b"/dev/ptmx")];
+    let descriptors = [master.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    sendmsg::<()>(socket.as_raw_fd(), &name, &rights, MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }
 
 /// The ptmx inside devpts; /dev/ptmx, usually a link to it, where /dev/pts is laid out differently. Opened for use only

@@ -29,7 +29,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Makes every device, and the links unless /dev is the user's own. After the mounts, before the pivot.
-pub(crate) fn make_all(root: &Root, plan: &RootfsPlan) -> Result<()> {
+pub(crate) fn make_all(plan: &RootfsPlan, root: &Root) -> Result<()> {
     let mask = rustix::process::umask(Mode::empty());
     let made = make_nodes(root, plan).and_then(|()| if plan.default_devices { make_links(root) } else { Ok(()) });
     rustix::process::umask(mask);

@@ -15,7 +15,7 @@ use crate::fs::{Links, Root, expect_char_device, is_directory};
 use crate::plan::rootfs::RootfsPlan;
 
 /// Performs both lists. After the createContainer hooks, which may still mount things.
-pub(crate) fn apply(root: &Root, plan: &RootfsPlan) -> Result<()> {
+pub(crate) fn apply(plan: &RootfsPlan, root: &Root) -> Result<()> {
     for (index, path) in plan.readonly_paths.iter().enumerate() {
         make_read_only(root, path).map_err(|error| {
             error.context(format!("make {} read-only", path.display())).at(format!("/linux/readonlyPaths/{index}"))

@@ -29,11 +29,20 @@ pub(crate) fn prepare(plan: &RootfsPlan, sources: &mut Sources) -> Result<Root> 
     if plan.propagation_configured && plan.propagation & libc::MS_SLAVE == 0 {
         sources.open_binds(plan)?;
     }
-    let flags = libc::MS_REC | if is_private(plan) { libc::MS_PRIVATE } else { libc::MS_SLAVE };
-    sys::mount::mount(None, c"/", None, flags, None).context(|| "make the propagation of / slave or private")?;
+    let propagation = libc::MS_REC | if is_private(plan) { libc::MS_PRIVATE } else { libc::MS_SLAVE };
+    sys::mount::mount(None, c"/", None, propagation, None).context(|| "make the propagation of / slave or private")?;
     let name = || format!("make {} a mount", plan.path.display());
     match sources.take_rootfs() {
-        Some(tree) => attach(plan, tree).context(name),
+        Some(tree) => {
+            // Cloned by the parent, it is a peer of the host's mounts yet.
+            let cut = Attributes { propagation: vec![propagation], ..Attributes::default() };
+            let applied = attributes::apply(tree.as_fd(), &cut).context(name)?;
+            let root = attach(plan, tree).context(name)?;
+            if !applied {
+                attributes::apply_legacy(root.as_fd(), &cut).context(name)?;
+            }
+            Ok(root)
+        }
         None => {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
             match open_tree(CWD, &plan.path, flags) {
@@ -99,3 +108,6 @@ pub(crate) fn verify_cwd() -> Result<()> {
     }
     Err(Error::sys(Errno::ENOENT, "the working directory is outside of the container's root").at("/process/cwd"))
 }
+
+#[cfg(test)]
+mod privileged;

@@ -40,3 +40,20 @@ pub(crate) fn kill(pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
         unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, 0usize, 0usize) };
     Errno::result(result).map(drop)
 }
+
+/// Runs `inside` in a child with a user and a mount namespace of its own, and says whether it returned. For tests,
+/// whose harness has more threads than unshare(2) of a user namespace allows; the others sleep meanwhile.
+#[cfg(test)]
+pub(crate) fn run_inside(inside: impl FnOnce()) -> bool {
+    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::SIGCHLD;
+    // SAFETY: clone with a null stack and without CLONE_VM forks: the child goes on with its copy of this stack, and
+    // leaves it by exit_group only.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0usize, 0usize, 0usize, 0usize) };
+    if pid == 0 {
+        let returned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(inside)).is_ok();
+        // SAFETY: exit_group takes an integer by value and does not return.
+        unsafe { libc::syscall(libc::SYS_exit_group, i32::from(!returned)) };
+    }
+    let status = nix::sys::wait::waitpid(Pid::from_raw(pid as libc::pid_t), None);
+    matches!(status, Ok(nix::sys::wait::WaitStatus::Exited(_, 0)))
+}

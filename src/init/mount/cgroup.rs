@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, openat, statat, symlinkat};
+use rustix::io::Errno;
 
 use super::attributes::{self, Attributes, RDONLY};
 use super::filesystem::NewFilesystem;
@@ -42,14 +43,16 @@ struct Hierarchy {
 impl CgroupView {
     /// To be read by init once it sits in its group, and before it unshares the cgroup namespace, from where on all
     /// paths are `/`.
-    pub fn read(layout: CgroupLayout) -> Result<CgroupView> {
+    pub fn read() -> Result<CgroupView> {
         let text = read_to_string("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
         let unified_group = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-        Ok(CgroupView {
-            layout,
-            hierarchies: text.lines().filter_map(parse).collect(),
-            unified_group: PathBuf::from(unified_group),
-        })
+        let hierarchies: Vec<Hierarchy> = text.lines().filter_map(parse).collect();
+        let layout = match hierarchies.is_empty() {
+            true => CgroupLayout::Unified,
+            false if exists(&Path::new(MOUNT_POINT).join("unified")) => CgroupLayout::Hybrid,
+            false => CgroupLayout::Legacy,
+        };
+        Ok(CgroupView { layout, hierarchies, unified_group: PathBuf::from(unified_group) })
     }
 
     /// The directory of cgroup2 on the host.
@@ -71,21 +74,25 @@ fn parse(line: &str) -> Option<Hierarchy> {
 }
 
 impl Hierarchy {
-    /// Its mount point on the host, if it is mounted at the usual place.
-    fn mount_point(&self) -> Option<PathBuf> {
+    /// Its mount points on the host, by likelihood.
+    fn mount_points(&self) -> impl Iterator<Item = PathBuf> {
         let names = [self.name.as_str(), self.name.split(',').next().unwrap_or_default()];
-        names.into_iter().map(|name| Path::new(MOUNT_POINT).join(name)).find(|path| exists(path))
+        names.into_iter().map(|name| Path::new(MOUNT_POINT).join(name))
     }
 }
 
-/// The directory of `group` below `mount_point`. Inside another container the mount starts further down than the
-/// path says, so leading components may be too many.
-fn directory(group: &Path, mount_point: &Path) -> PathBuf {
+/// Copies the directory of `group` below `mount_point`. Inside another container the mount starts further down than the
+/// path says, so leading components may be too many. `None` if nothing is there.
+fn clone_group(group: &Path, mount_point: &Path) -> Result<Option<Tree>> {
     let names: Vec<_> = group.iter().skip(1).collect();
-    (0..names.len())
-        .map(|skipped| mount_point.join(names.iter().skip(skipped).collect::<PathBuf>()))
-        .find(|path| exists(path))
-        .unwrap_or_else(|| mount_point.to_owned())
+    for skipped in 0..=names.len() {
+        let path = mount_point.join(names.iter().skip(skipped).collect::<PathBuf>());
+        match Tree::of_path(&c_path(&path)?, true, false) {
+            Err(Errno::NOENT) => {}
+            other => return other.map(Some).context(|| format!("bind {}", path.display())),
+        }
+    }
+    Ok(None)
 }
 
 fn exists(path: &Path) -> bool {
@@ -158,32 +165,52 @@ fn mount_v1(entry: &Entry<'_>, view: &CgroupView, target: &Target<'_>, attribute
         Some(tree) => Tree::Detached(tree).place(target, &Attributes::default())?,
         None => tmpfs.mount_legacy(target)?,
     };
+    let mut placed = Vec::with_capacity(view.hierarchies.len() + 1);
     for hierarchy in &view.hierarchies {
-        let Some(mount_point) = hierarchy.mount_point() else { continue };
-        let own = directory(&hierarchy.group, &mount_point);
-        bind_into(entry, &base, &hierarchy.name, &own, attributes)?;
-        for controller in hierarchy.name.split(',').filter(|controller| *controller != hierarchy.name) {
-            symlinkat(hierarchy.name.as_str(), &base, controller)
-                .context(|| format!("symlink {controller} to {}", hierarchy.name))?;
+        for mount_point in hierarchy.mount_points() {
+            let Some(tree) = clone_group(&hierarchy.group, &mount_point)? else { continue };
+            placed.push(place_into(entry, &base, &hierarchy.name, tree)?);
+            for controller in hierarchy.name.split(',').filter(|controller| *controller != hierarchy.name) {
+                symlinkat(hierarchy.name.as_str(), &base, controller)
+                    .context(|| format!("symlink {controller} to {}", hierarchy.name))?;
+            }
+            break;
         }
     }
-    if let Some(unified) = view.unified() {
-        bind_into(entry, &base, "unified", &directory(&view.unified_group, &unified), attributes)?;
+    if let Some(unified) = view.unified()
+        && let Some(tree) = clone_group(&view.unified_group, &unified)?
+    {
+        placed.push(place_into(entry, &base, "unified", tree)?);
     }
-    let seal =
-        Attributes { set: attributes.set & RDONLY, propagation: attributes.propagation.clone(), ..Default::default() };
-    attributes::apply_placed(base.as_fd(), &seal)?;
+    seal(&base, &placed, attributes)?;
     Ok(base)
 }
 
-/// Makes the directory `name` in the tmpfs `base`, which nobody else can reach yet, and binds `host` there.
-fn bind_into(entry: &Entry<'_>, base: &OwnedFd, name: &str, host: &Path, attributes: &Attributes) -> Result<()> {
+/// Sets the attributes on all of them, at once where that is possible.
+fn seal(base: &OwnedFd, placed: &[OwnedFd], attributes: &Attributes) -> Result<()> {
+    let tree = Attributes {
+        recursive_set: attributes.set | attributes.recursive_set,
+        propagation: attributes.propagation.clone(),
+        ..Attributes::default()
+    };
+    if attributes::apply(base.as_fd(), &tree)? {
+        return Ok(());
+    }
+    let single = Attributes { recursive_set: 0, set: tree.recursive_set, ..tree };
+    for mount in placed.iter().chain([base]) {
+        attributes::apply_legacy(mount.as_fd(), &single)?;
+    }
+    Ok(())
+}
+
+/// Makes the directory `name` in the tmpfs `base`, which nobody else can reach yet, and places `tree` there.
+fn place_into(entry: &Entry<'_>, base: &OwnedFd, name: &str, tree: Tree) -> Result<OwnedFd> {
     mkdirat(base, name, Mode::from_raw_mode(0o755)).context(|| format!("mkdir {name}"))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = openat(base, name, flags, Mode::empty()).context(|| format!("open {name}"))?;
     let path: PathBuf = [entry.mount.destination.as_os_str(), &OsString::from(name)].iter().collect();
     let target = Target { root: entry.root, path: &path, links: Links::Follow, fd };
-    bind(host, &target, attributes).map(drop)
+    tree.place(&target, &Attributes::default()).context(|| format!("place {name}"))
 }
 
 fn bind(host: &Path, target: &Target<'_>, attributes: &Attributes) -> Result<OwnedFd> {

@@ -34,8 +34,8 @@ use crate::plan::rootfs::RootfsPlan;
 ///
 /// An entry for `/` itself becomes the root for all that follows.
 pub(crate) fn mount_all(
-    root: &mut Root,
     plan: &RootfsPlan,
+    root: &mut Root,
     sources: &mut Sources,
     cgroups: Option<&CgroupView>,
 ) -> Result<()> {
@@ -260,8 +260,10 @@ fn host_instance(entry: &Entry<'_>, fs_type: &[u8], target: &Target<'_>, refused
         b"proc" if procfs_is_own()? => c"/proc",
         _ => return Err(refused),
     };
-    let tree = Tree::of_path(path, true, false)
-        .context(|| format!("bind {} since a new one is refused", path.to_string_lossy()))?;
+    let tree = match Tree::of_path(path, true, false) {
+        Err(Errno::NOENT) => return Err(refused),
+        other => other.context(|| format!("bind {} since a new one is refused", path.to_string_lossy()))?,
+    };
     if fs_type == b"proc" && fs_magic(tree.as_fd())? != PROC_MAGIC {
         return Err(refused);
     }

@@ -5,7 +5,7 @@
 //! with rootfsPropagation `shared` the sources stay peers of the host's mounts only if they are cloned before the
 //! child cuts its namespace off.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::CWD;
@@ -54,6 +54,11 @@ impl Sources {
         Ok(sources)
     }
 
+    /// What a child that closes all it was born with has to keep.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.rootfs.iter().chain(self.trees.iter().flatten()).map(AsRawFd::as_raw_fd)
+    }
+
     /// Opens all binds that are not open yet.
     pub fn open_binds(&mut self, plan: &RootfsPlan) -> Result<()> {
         self.trees.resize_with(plan.mounts.len(), || None);
@@ -63,11 +68,6 @@ impl Sources {
             }
         }
         Ok(())
-    }
-
-    /// Every descriptor, for a caller that closes all others.
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.rootfs.iter().chain(self.trees.iter().flatten()).map(AsFd::as_fd)
     }
 
     /// The root file system, once.

@@ -9,7 +9,7 @@
 //! the process, by a list that a cloned child does not have right. The crate `caps` sets one of the three sets a
 //! call, and between two such calls inheritable may exceed permitted, which the kernel refuses; `plan` uses its names.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use rustix::fs::{FileType, Gid, Uid};
@@ -158,8 +158,8 @@ fn bit(number: u8) -> u64 {
 /// /dev/stdout and the like again. Files stay whose they are: they are the caller's, not made for the container. A
 /// refusal (another user namespace's pipe, a read-only mount) changes nothing for the program's open descriptors.
 pub(crate) fn own_standard_streams(uid: u32) -> Result<()> {
-    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    for (stream, name) in [(input.as_fd(), "input"), (output.as_fd(), "output"), (error.as_fd(), "error")] {
+    use rustix::stdio::{stderr, stdin, stdout};
+    for (stream, name) in [(stdin(), "input"), (stdout(), "output"), (stderr(), "error")] {
         let Ok(status) = rustix::fs::fstat(stream) else { continue };
         let is_pipe = FileType::from_raw_mode(status.st_mode) == FileType::Fifo;
         if status.st_uid == uid || !(is_pipe || nix::unistd::isatty(stream).unwrap_or(false)) {

@@ -93,7 +93,7 @@ fn append_to(path: &Path) -> Result<File> {
         .append(true)
         .create(true)
         .mode(0o644)
-        .custom_flags(nix::libc::O_NOCTTY)
+        .custom_flags(libc::O_NOCTTY)
         .open(path)
         .context(|| format!("open {} for the hook's output", path.display()))
 }

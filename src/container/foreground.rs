@@ -196,3 +196,152 @@ fn exit_code(status: WaitStatus) -> i32 {
         (None, None) => 255,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::fs::File;
+    use std::io::Read;
+    use std::thread::JoinHandle;
+    use std::time::{Duration, Instant};
+
+    use nix::pty::openpty;
+    use rustix::pipe::PipeFlags;
+
+    fn shell(script: &str, stdio: [BorrowedFd<'_>; 3]) -> Child {
+        let args = [c"sh".to_owned(), c"-c".to_owned(), CString::new(script).unwrap()];
+        let env = [c"PATH=/usr/bin:/bin".to_owned()];
+        let command = sys::process::Command { path: c"/bin/sh", args: &args, env: &env, stdio, directory: None };
+        let pid = sys::process::spawn(&command).unwrap().as_raw();
+        let raw = rustix::process::Pid::from_raw(pid).unwrap();
+        let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).unwrap();
+        Child { pid, pidfd }
+    }
+
+    fn wait(child: &Child, relay: Option<Relay<'_>>, signals: &Signals) -> i32 {
+        Foreground { signals, reap_orphans: false, notify: None }.wait(child, relay).unwrap()
+    }
+
+    fn run_detached(script: &str, signals: &Signals) -> i32 {
+        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+        wait(&shell(script, [null.as_fd(); 3]), None, signals)
+    }
+
+    #[test]
+    fn wait_gives_the_exit_code() {
+        let signals = Signals::hold().unwrap();
+        assert_eq!(run_detached("exit 7", &signals), 7);
+    }
+
+    #[test]
+    fn wait_death_by_signal_is_128_and_its_number() {
+        let signals = Signals::hold().unwrap();
+        assert_eq!(run_detached("kill -KILL $$", &signals), 137);
+        assert_eq!(run_detached("kill -40 $$", &signals), 168);
+    }
+
+    /// raise(3) is directed at the thread, so tests do not take each other's signals.
+    #[test]
+    fn wait_forwards_signals_that_came_before_and_winch_without_terminal() {
+        for (signal, name) in [(nix::sys::signal::SIGTERM, "TERM"), (nix::sys::signal::SIGWINCH, "WINCH")] {
+            let signals = Signals::hold().unwrap();
+            let (ready, started) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+            let null = File::open("/dev/null").unwrap();
+            let script = format!("trap 'exit 9' {name}; echo; while :; do sleep 0.05; done");
+            let child = shell(&script, [null.as_fd(), started.as_fd(), null.as_fd()]);
+            rustix::io::read(&ready, &mut [0]).unwrap();
+            nix::sys::signal::raise(signal).unwrap();
+            assert_eq!(wait(&child, None, &signals), 9, "{name}");
+        }
+    }
+
+    #[test]
+    fn wait_pipe_signal_of_our_own_is_not_forwarded() {
+        let signals = Signals::hold().unwrap();
+        nix::sys::signal::raise(nix::sys::signal::SIGPIPE).unwrap();
+        assert_eq!(run_detached("sleep 0.2; exit 4", &signals), 4);
+    }
+
+    #[test]
+    fn signals_dropped_restore_the_mask() {
+        let before = SigSet::thread_get_mask().unwrap();
+        let signals = Signals::hold().unwrap();
+        assert!(SigSet::thread_get_mask().unwrap().contains(nix::sys::signal::SIGTERM));
+        drop(signals);
+        assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+    }
+
+    /// Everything that is written to the pipe, gathered from `delay` on.
+    fn reader(delay: Duration) -> (OwnedFd, JoinHandle<String>) {
+        let (output, input) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(delay);
+            let mut text = String::new();
+            File::from(output).read_to_string(&mut text).unwrap();
+            text
+        });
+        (input, thread)
+    }
+
+    /// Runs `script` in a terminal whose other side gets `typed`, and gives code and output.
+    fn in_terminal(script: &str, typed: &str, delay: Duration) -> (i32, String) {
+        let signals = Signals::hold().unwrap();
+        let pty = openpty(None, None).unwrap();
+        let (keyboard, typing) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        rustix::io::write(&typing, typed.as_bytes()).unwrap();
+        drop(typing);
+        let (screen, text) = reader(delay);
+        let relay = Relay::between(pty.master, keyboard.as_fd(), screen.as_fd()).unwrap();
+        let child = shell(script, [pty.slave.as_fd(); 3]);
+        drop(pty.slave);
+        let code = wait(&child, Some(relay), &signals);
+        drop(screen);
+        (code, text.join().unwrap())
+    }
+
+    #[test]
+    fn wait_terminal_output_at_exit_is_complete_and_without_carriage_returns() {
+        for _ in 0..20 {
+            let (code, text) =
+                in_terminal("i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; exit 3", "", Duration::ZERO);
+            let expected: String = (0..500).map(|n| format!("line {n}\n")).collect();
+            assert_eq!((code, text), (3, expected));
+        }
+    }
+
+    #[test]
+    fn wait_terminal_slow_reader_gets_everything() {
+        let (code, text) = in_terminal("head -c 300000 /dev/zero | tr '\\0' x; exit 0", "", Duration::from_millis(300));
+        assert_eq!((code, text.len()), (0, 300_000));
+    }
+
+    #[test]
+    fn wait_terminal_input_reaches_the_program() {
+        let (code, text) = in_terminal("stty -echo; read x; echo got $x; exit 5", "hello\n", Duration::ZERO);
+        assert_eq!(code, 5);
+        assert!(text.ends_with("got hello\n"), "{text:?}");
+    }
+
+    #[test]
+    fn wait_terminal_program_without_open_terminal_is_waited_for_idly() {
+        let script = "t=$(tty); exec 0<&- 1>&- 2>&-; sleep 0.5; echo back >$t; exit 6";
+        let (code, text) = in_terminal(script, "", Duration::ZERO);
+        assert_eq!((code, text.as_str()), (6, "back\n"));
+    }
+
+    #[test]
+    fn wait_terminal_reader_gone_does_not_stop_the_program() {
+        let signals = Signals::hold().unwrap();
+        let pty = openpty(None, None).unwrap();
+        let null = File::open("/dev/null").unwrap();
+        let (output, screen) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        drop(output);
+        let relay = Relay::between(pty.master, null.as_fd(), screen.as_fd()).unwrap();
+        let child = shell("head -c 300000 /dev/zero; exit 8", [pty.slave.as_fd(); 3]);
+        drop(pty.slave);
+        let start = Instant::now();
+        assert_eq!(wait(&child, Some(relay), &signals), 8);
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+}

@@ -50,7 +50,7 @@ impl Moved {
             return Vec::new();
         }
         match self.sockets(network_namespace) {
-            Ok((mut host, mut container)) => self.undo_with(&mut host, &mut container),
+            Ok((mut host, mut container)) => self.undo_with(&mut host, &mut container, network_namespace),
             Err(error) => vec![Warning::ignored(&error)],
         }
     }
@@ -60,9 +60,11 @@ impl Moved {
         Ok((host, open_inside(self.host_namespace.as_fd(), network_namespace)?))
     }
 
-    fn undo_with(&self, host: &mut Socket, container: &mut Socket) -> Vec<Warning> {
+    fn undo_with(&self, host: &mut Socket, container: &mut Socket, inside: BorrowedFd<'_>) -> Vec<Warning> {
+        let mut way =
+            Way { from: container, from_namespace: inside, to: host, to_namespace: self.host_namespace.as_fd() };
         let back = |(device, link): &(NetDevice, Link)| {
-            relocate(container, host, self.host_namespace.as_fd(), (&device.name, &device.host_name), link.is_up)
+            way.relocate(&device.name, &device.host_name, link.is_up)
                 .context(|| format!("move the network device {} back to the host", device.host_name))
         };
         self.devices.iter().rev().map(back).filter_map(Result::err).map(|error| Warning::ignored(&error)).collect()
@@ -82,14 +84,22 @@ pub(crate) fn move_all(devices: &[NetDevice], network_namespace: BorrowedFd<'_>)
     }
     let (mut host, mut container) = moved.sockets(network_namespace)?;
     for device in devices {
-        let names = (device.host_name.as_str(), device.name.as_str());
-        match relocate(&mut host, &mut container, network_namespace, names, true) {
+        let mut way = Way {
+            from: &mut host,
+            from_namespace: moved.host_namespace.as_fd(),
+            to: &mut container,
+            to_namespace: network_namespace,
+        };
+        match way.relocate(&device.host_name, &device.name, true) {
             Ok(link) => moved.devices.push((device.clone(), link)),
             Err(error) => {
                 // The cause matters more than what the way back met.
-                let _ = moved.undo_with(&mut host, &mut container);
+                let _ = moved.undo_with(&mut host, &mut container, network_namespace);
                 return Err(error
-                    .context(format!("move the network device {} into the container as {}", names.0, names.1))
+                    .context(format!(
+                        "move the network device {} into the container as {}",
+                        device.host_name, device.name
+                    ))
                     .at(pointer::join("/linux/netDevices", &device.host_name)));
             }
         }
@@ -105,42 +115,58 @@ fn open_inside(own: BorrowedFd<'_>, network_namespace: BorrowedFd<'_>) -> Result
     socket.context(|| "open a netlink socket in the container's network namespace")
 }
 
-/// Moves the device called `names.0` in the namespace of `from` to that of `to`, `namespace`, where it is called
-/// `names.1`. Gives what it was before.
-fn relocate(
-    from: &mut Socket,
-    to: &mut Socket,
-    namespace: BorrowedFd<'_>,
-    names: (&str, &str),
-    set_up: bool,
-) -> Result<Link> {
-    let link = find(from, names.0).context(|| "find it")?;
-    let addresses = addresses(from, link.index).context(|| "read its addresses")?;
-    // The kernel moves a device first and then fails to rename it, so the name must be known to be free.
-    match find(to, names.1) {
-        Err(Errno::ENODEV) => {}
-        Ok(_) => return Err(Error::sys(Errno::EEXIST, format!("there is a device called {} already", names.1))),
-        Err(errno) => return Err(Error::sys(errno, format!("look for a device called {}", names.1))),
+/// From one network namespace to another.
+struct Way<'a> {
+    from: &'a mut Socket,
+    from_namespace: BorrowedFd<'a>,
+    to: &'a mut Socket,
+    to_namespace: BorrowedFd<'a>,
+}
+
+impl Way<'_> {
+    /// Moves the device called `old`, which is called `new` from then on. Gives what it was before.
+    fn relocate(&mut self, old: &str, new: &str, set_up: bool) -> Result<Link> {
+        let link = find(self.from, old).context(|| "find it")?;
+        let addresses = addresses(self.from, link.index).context(|| "read its addresses")?;
+        // The kernel moves a device first and then fails to rename it, so the name must be known to be free.
+        match find(self.to, new) {
+            Err(Errno::ENODEV) => {}
+            Ok(_) => return Err(Error::sys(Errno::EEXIST, format!("there is a device called {new} already"))),
+            Err(errno) => return Err(Error::sys(errno, format!("look for a device called {new}"))),
+        }
+        // Set down by the kernel on the way.
+        hand_over(self.from, link.index, self.to_namespace, new).context(|| "change its namespace")?;
+        // The index is another one where it was taken.
+        let index = find(self.to, new).context(|| "find it where it went")?.index;
+        if let Err(error) = self.configure(index, &addresses, set_up) {
+            // The cause matters more than what the way back met.
+            let _ = hand_over(self.to, index, self.from_namespace, old);
+            return Err(error);
+        }
+        Ok(link)
     }
-    // Set down by the kernel on the way.
-    link_request(libc::RTM_SETLINK, link.index, 0)
-        .attribute(IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes())
-        .and_then(|request| request.name(IFLA_IFNAME, names.1))
-        .and_then(|request| from.transact(request))
-        .context(|| "change its namespace")?;
-    // The index is another one where it was taken.
-    let index = find(to, names.1).context(|| "find it where it went")?.index;
-    for address in &addresses {
-        address
-            .request(index)
-            .and_then(|request| to.transact(request))
-            .context(|| format!("set its address {address}"))?;
+
+    fn configure(&mut self, index: u32, addresses: &[Address], set_up: bool) -> Result<()> {
+        for address in addresses {
+            address
+                .request(index)
+                .and_then(|request| self.to.transact(request))
+                .context(|| format!("set its address {address}"))?;
+        }
+        if set_up {
+            let up = link_request(libc::RTM_NEWLINK, index, libc::IFF_UP.cast_unsigned());
+            self.to.transact(up).context(|| "set it up")?;
+        }
+        Ok(())
     }
-    if set_up {
-        let up = link_request(libc::RTM_NEWLINK, index, libc::IFF_UP.cast_unsigned());
-        to.transact(up).context(|| "set it up")?;
-    }
-    Ok(link)
+}
+
+/// Moves and renames a link in one request.
+fn hand_over(from: &mut Socket, index: u32, namespace: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    let request = link_request(libc::RTM_SETLINK, index, 0)
+        .attribute(IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes())?
+        .name(IFLA_IFNAME, name)?;
+    from.transact(request).map(drop)
 }
 
 /// What RTM_GETLINK tells.

@@ -201,3 +201,116 @@ fn number(text: &OsStr) -> Option<u32> {
     let text = text.to_str()?;
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+    struct Fixture {
+        directory: PathBuf,
+        manager: UnixDatagram,
+        socket: NotifySocket,
+    }
+
+    impl Fixture {
+        fn new(name: &str) -> Self {
+            let directory = std::env::temp_dir().join(format!("coracle-notify-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&directory).unwrap();
+            let manager = UnixDatagram::bind(directory.join("manager")).unwrap();
+            let variable = directory.join("manager").into_os_string();
+            let socket = NotifySocket::new(&directory, Some(variable)).unwrap();
+            Fixture { directory, manager, socket }
+        }
+
+        fn say(&self, text: &str) {
+            let container = UnixDatagram::unbound().unwrap();
+            container.send_to(text.as_bytes(), self.directory.join("notify/notify.sock")).unwrap();
+        }
+
+        fn heard(&self) -> (String, Option<std::os::fd::OwnedFd>) {
+            let mut buffer = [0; 256];
+            let (count, fd) = sys::scm::receive(self.manager.as_fd(), &mut buffer).unwrap();
+            (String::from_utf8(buffer[..count].to_vec()).unwrap(), fd)
+        }
+    }
+
+    impl Drop for Fixture {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+
+    #[test]
+    fn wait_ready_container_is_passed_on_with_pid_and_barrier() {
+        let fixture = Fixture::new("ready");
+        fixture.socket.prepare().unwrap();
+        let listener = fixture.socket.bind().unwrap();
+        fixture.say("STATUS=nearly\nMAINPID=1");
+        fixture.say("STATUS=now\nREADY=1\n");
+        let own = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| listener.wait(own.as_fd(), 4711));
+            assert_eq!(fixture.heard().0, "READY=1");
+            assert_eq!(fixture.heard().0, "MAINPID=4711");
+            let (barrier, fd) = fixture.heard();
+            assert_eq!(barrier, "BARRIER=1");
+            assert!(!waiting.is_finished());
+            drop(fd.unwrap());
+            assert_eq!(waiting.join().unwrap(), Ok(true));
+        });
+    }
+
+    #[test]
+    fn wait_process_that_ends_first_is_not_ready() {
+        let fixture = Fixture::new("ended");
+        fixture.socket.prepare().unwrap();
+        let listener = fixture.socket.bind().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        assert_eq!(listener.wait(pidfd.as_fd(), 1), Ok(false));
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn bind_twice_replaces_the_socket_of_a_crashed_start() {
+        let fixture = Fixture::new("twice");
+        assert_eq!(fixture.socket.prepare(), fixture.socket.prepare());
+        let _first = fixture.socket.bind().unwrap();
+        let second = fixture.socket.bind().unwrap();
+        fixture.say("READY=1");
+        assert_eq!(second.receive(), Ok(true));
+    }
+
+    #[test]
+    fn new_without_manager_is_none() {
+        assert_eq!(NotifySocket::new(Path::new("/x"), None), None);
+        assert_eq!(NotifySocket::new(Path::new("/x"), Some(OsString::new())), None);
+    }
+
+    #[test]
+    fn says_ready_only_for_a_whole_line() {
+        assert!(says_ready(b"READY=1"));
+        assert!(!says_ready(b"NOTREADY=1") && !says_ready(b"READY=10") && !says_ready(b""));
+    }
+
+    fn listen(fds: &str, pid: Option<&str>) -> Option<ListenFds> {
+        ListenFds::new(Some(OsStr::new(fds)), pid.map(OsStr::new), Some(OsStr::new("a:b")), 77)
+    }
+
+    #[test]
+    fn listen_fds_for_us_become_those_of_the_container() {
+        let env = listen("2", Some("77")).unwrap().environment(1);
+        assert_eq!(env, ["LISTEN_FDS=2", "LISTEN_PID=1", "LISTEN_FDNAMES=a:b"]);
+        assert!(listen("2", None).is_some());
+    }
+
+    #[test]
+    fn listen_fds_for_others_or_malformed_are_none() {
+        for (fds, pid) in [("2", Some("78")), ("0", None), ("-1", None), ("+1", None), ("4294967295", None), ("", None)]
+        {
+            assert_eq!(listen(fds, pid), None, "{fds} {pid:?}");
+        }
+    }
+}

@@ -325,9 +325,13 @@ mod tests {
 
     #[test]
     fn wait_terminal_program_without_open_terminal_is_waited_for_idly() {
+        let cpu_time = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+        let start = cpu_time();
         let script = "t=$(tty); exec 0<&- 1>&- 2>&-; sleep 0.5; echo back >$t; exit 6";
         let (code, text) = in_terminal(script, "", Duration::ZERO);
         assert_eq!((code, text.as_str()), (6, "back\n"));
+        let used = Duration::from(cpu_time() - start);
+        assert!(used < Duration::from_millis(200), "{used:?}");
     }
 
     #[test]

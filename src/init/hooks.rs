@@ -285,8 +285,15 @@ mod tests {
         let _ = std::fs::remove_file(&file);
         assert!(error.to_string().contains("timeout of 0.3 s"), "{error}");
         assert!(elapsed >= Duration::from_millis(300) && elapsed < Duration::from_secs(20), "{elapsed:?}");
-        let status = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-        assert!(status.is_empty() || status.contains(") Z "), "{status}");
+        // A kill takes effect when the process runs next.
+        let is_alive = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+            !status.is_empty() && !status.contains(") Z ")
+        };
+        while is_alive() {
+            assert!(start.elapsed() < Duration::from_secs(20), "the hook's child is alive");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

@@ -44,11 +44,7 @@ pub(crate) fn reset_signals() -> Result<()> {
 
 /// setsid(2): the container's process leads a session of its own, without a controlling terminal.
 pub(crate) fn new_session() -> Result<()> {
-    match nix::unistd::setsid() {
-        // EPERM: it leads a process group already, which for a fresh child means that it leads its session.
-        Ok(_) | Err(Errno::EPERM) => Ok(()),
-        Err(errno) => Err(errno).context(|| "make a session"),
-    }
+    nix::unistd::setsid().map(drop).context(|| "make a session")
 }
 
 /// sethostname(2).
@@ -333,10 +329,12 @@ mod privileged {
     fn reset_signals_ignored_and_blocked_by_the_parent_are_neither() {
         const AGAIN: &str = "CORACLE_TEST_RESET_SIGNALS";
         if std::env::var_os(AGAIN).is_some() {
+            // Signals 32 to 34 are the C libraries' own; somebody above may ignore even these.
+            let of = |field: &str| u64::from_str_radix(&status(field), 16).unwrap() & !(7 << 31);
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).unwrap();
-            assert_ne!((status("SigIgn"), status("SigBlk")), ("0".repeat(16), "0".repeat(16)));
+            assert_ne!((of("SigIgn"), of("SigBlk")), (0, 0));
             reset_signals().unwrap();
-            assert_eq!((status("SigIgn"), status("SigBlk")), ("0".repeat(16), "0".repeat(16)));
+            assert_eq!((of("SigIgn"), of("SigBlk")), (0, 0));
             return;
         }
         let name = std::thread::current().name().unwrap().to_owned();

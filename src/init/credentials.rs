@@ -160,17 +160,23 @@ fn bit(number: u8) -> u64 {
 pub(crate) fn own_standard_streams(uid: u32) -> Result<()> {
     use rustix::stdio::{stderr, stdin, stdout};
     for (stream, name) in [(stdin(), "input"), (stdout(), "output"), (stderr(), "error")] {
-        let Ok(status) = rustix::fs::fstat(stream) else { continue };
-        let is_pipe = FileType::from_raw_mode(status.st_mode) == FileType::Fifo;
-        if status.st_uid == uid || !(is_pipe || nix::unistd::isatty(stream).unwrap_or(false)) {
-            continue;
-        }
-        match rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None) {
-            Ok(()) | Err(rustix::io::Errno::PERM | rustix::io::Errno::INVAL | rustix::io::Errno::ROFS) => {}
-            Err(errno) => return Err(errno).context(|| format!("give standard {name} to user {uid}")),
-        }
+        own_stream(stream, uid).context(|| format!("give standard {name} to user {uid}"))?;
     }
     Ok(())
+}
+
+fn own_stream(stream: BorrowedFd<'_>, uid: u32) -> rustix::io::Result<()> {
+    use rustix::io::Errno;
+    // A stream may be closed.
+    let Ok(status) = rustix::fs::fstat(stream) else { return Ok(()) };
+    let is_pipe = FileType::from_raw_mode(status.st_mode) == FileType::Fifo;
+    if status.st_uid == uid || !(is_pipe || rustix::termios::isatty(stream)) {
+        return Ok(());
+    }
+    match rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None) {
+        Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => Ok(()),
+        result => result,
+    }
 }
 
 #[cfg(test)]
@@ -265,6 +271,16 @@ mod privileged {
             assert_eq!(apply(&ProcessPlan::default()), None);
             assert_eq!((status("Uid").as_str(), set("CapEff"), set("CapPrm")), ("0\t0\t0\t0", 0, 0));
         });
+    }
+
+    #[test]
+    fn own_stream_takes_pipes_and_leaves_files() {
+        let (pipe, _end) = rustix::pipe::pipe().unwrap();
+        own_stream(pipe.as_fd(), 77).unwrap();
+        assert_eq!(rustix::fs::fstat(&pipe).unwrap().st_uid, 77);
+        let memory = rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        own_stream(memory.as_fd(), 77).unwrap();
+        assert_eq!(rustix::fs::fstat(&memory).unwrap().st_uid, 0);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) fn set_key_label(proc: BorrowedFd<'_>, process_pointer: &str, label: 
         .map_err(|error| error.at(pointer::join(process_pointer, "selinuxLabel")))
 }
 
-/// This machine has no security module, so what can be seen is that nothing passes silently.
+/// With and without a security module: nothing passes silently.
 #[cfg(test)]
 mod tests {
     use super::*;

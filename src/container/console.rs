@@ -144,7 +144,7 @@ impl Relay<'static> {
 
 impl<'a> Relay<'a> {
     /// The same with other streams than standard input and output.
-    fn between(master: OwnedFd, stdin: BorrowedFd<'a>, stdout: BorrowedFd<'a>) -> Result<Self> {
+    pub(super) fn between(master: OwnedFd, stdin: BorrowedFd<'a>, stdout: BorrowedFd<'a>) -> Result<Self> {
         let set_up = || "set up the container's terminal";
         let mut settings = tcgetattr(&master).context(set_up)?;
         settings.output_modes.remove(OutputModes::ONLCR);
@@ -297,4 +297,101 @@ impl<'a> Relay<'a> {
 fn wait_writable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut fds = [nix::poll::PollFd::new(fd, PollFlags::POLLOUT)];
     nix::poll::poll(&mut fds, nix::poll::PollTimeout::NONE).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::pty::openpty;
+    use rustix::termios::{LocalModes, Winsize};
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("coracle-console-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Directory(path)
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn send_master_arrives_with_its_name() {
+        let directory = Directory::new("send");
+        let socket = directory.0.join("console.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let pty = openpty(None, None).unwrap();
+        send_master(&socket, pty.master.as_fd(), "/dev/pts/0").unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let mut buffer = [0; 64];
+        let (count, fd) = sys::scm::receive(stream.as_fd(), &mut buffer).unwrap();
+        assert_eq!(&buffer[..count], b"/dev/pts/0");
+        rustix::io::write(&pty.slave, b"over").unwrap();
+        let mut text = [0; 4];
+        rustix::io::read(fd.unwrap(), &mut text).unwrap();
+        assert_eq!(&text, b"over");
+    }
+
+    #[test]
+    fn send_pidfd_long_path_arrives_with_its_word() {
+        let directory = Directory::new("long");
+        let deep = directory.0.join("d".repeat(120));
+        std::fs::create_dir(&deep).unwrap();
+        let here = rustix::fs::openat(CWD, &deep, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let listener = UnixListener::bind(format!("/proc/self/fd/{}/s", here.as_raw_fd())).unwrap();
+        send_pidfd(&deep.join("s"), here.as_fd(), PidfdKind::Exec).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let mut buffer = [0; 64];
+        let (count, fd) = sys::scm::receive(stream.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..count], fd.is_some()), (&b"setns"[..], true));
+    }
+
+    #[test]
+    fn send_master_without_listener_names_the_socket() {
+        let pty = openpty(None, None).unwrap();
+        let error = send_master(Path::new("/nonexistent/console"), pty.master.as_fd(), "x").unwrap_err();
+        assert!(
+            error.to_string().starts_with("send the terminal to the console socket /nonexistent/console"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn relay_sets_raw_mode_and_size_and_restores_when_dropped() {
+        let own = openpty(None, None).unwrap();
+        let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&own.slave, size).unwrap();
+        let before = tcgetattr(&own.slave).unwrap();
+        let container = openpty(None, None).unwrap();
+        let relay = Relay::between(container.master, own.slave.as_fd(), own.slave.as_fd()).unwrap();
+        let during = tcgetattr(&own.slave).unwrap();
+        assert!(!during.local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
+        assert!(during.output_modes.contains(OutputModes::OPOST | OutputModes::ONLCR));
+        let inner = tcgetattr(&container.slave).unwrap();
+        assert!(inner.local_modes.contains(LocalModes::ICANON) && !inner.output_modes.contains(OutputModes::ONLCR));
+        let inner_size = tcgetwinsize(&container.slave).unwrap();
+        assert_eq!((inner_size.ws_row, inner_size.ws_col), (33, 77));
+        drop(relay);
+        let after = tcgetattr(&own.slave).unwrap();
+        assert_eq!((after.local_modes, after.input_modes), (before.local_modes, before.input_modes));
+        assert_eq!(after.output_modes, before.output_modes);
+    }
+
+    #[test]
+    fn relay_without_own_size_keeps_the_configured_one() {
+        let own = openpty(None, None).unwrap();
+        let container = openpty(None, None).unwrap();
+        let size = Winsize { ws_row: 20, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&container.slave, size).unwrap();
+        let _relay = Relay::between(container.master, own.slave.as_fd(), own.slave.as_fd()).unwrap();
+        assert_eq!(tcgetwinsize(&container.slave).unwrap().ws_col, 40);
+    }
 }

@@ -1,8 +1,292 @@
-//! stub
+//! Intel RDT (config-linux.md#intelrdt): a class of service, and a monitoring group, as directories of resctrl. Done by
+//! the parent; everything is below a root that the caller found with [`mount_point`].
+
+use std::fs;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use crate::error::Result;
+
+use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::plan::IntelRdt;
-pub(crate) struct Group;
-impl Group { pub fn to_remove(&self) -> Option<PathBuf> { None } pub fn keep(self) {} }
-pub(crate) fn apply(_: &IntelRdt, _: i32) -> Result<Group> { Ok(Group) }
-pub(crate) fn remove(_: &Path) -> Result<()> { Ok(()) }
+
+const POINTER: &str = "/linux/intelRdt";
+
+/// Where resctrl is mounted, by the text of /proc/self/mountinfo (proc_pid_mountinfo(5)).
+pub(crate) fn mount_point(mountinfo: &str) -> Option<PathBuf> {
+    mountinfo.lines().find_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let is_resctrl = file_system.split(' ').next() == Some("resctrl");
+        mount.split(' ').nth(4).filter(|_| is_resctrl).map(PathBuf::from)
+    })
+}
+
+/// The directories of one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    class: PathBuf,
+    /// The class did not exist before, so it goes with the container.
+    made_class: bool,
+    monitoring: Option<PathBuf>,
+}
+
+impl Group {
+    /// Makes, or finds, the class of service of container `id` below `root`, and writes its schemata. What it made is
+    /// removed again if it fails.
+    pub(crate) fn create(root: &Path, id: &str, rdt: &IntelRdt) -> Result<Group> {
+        let class = root.join(rdt.clos_id.as_deref().unwrap_or(id));
+        let made_class = make_class(&class, rdt)?;
+        let mut group = Group { class, made_class, monitoring: None };
+        match group.fill(root, id, rdt) {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                // The cause matters more than what cleaning up met.
+                let _ = group.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// The group of a container that was created before, to be removed; `made_class` is what [`Group::made_class`]
+    /// said then.
+    pub(crate) fn existing(root: &Path, id: &str, rdt: &IntelRdt, made_class: bool) -> Group {
+        let class = root.join(rdt.clos_id.as_deref().unwrap_or(id));
+        let monitoring = rdt.enable_monitoring.then(|| class.join("mon_groups").join(id));
+        Group { class, made_class, monitoring }
+    }
+
+    /// Whether the class of service goes with the container.
+    pub(crate) fn made_class(&self) -> bool {
+        self.made_class
+    }
+
+    fn fill(&mut self, root: &Path, id: &str, rdt: &IntelRdt) -> Result<()> {
+        if self.made_class {
+            write_schemata(root, &self.class, &rdt.schemata)?;
+        } else {
+            compare_schemata(&self.class, &rdt.schemata)?;
+        }
+        if rdt.enable_monitoring {
+            let path = self.class.join("mon_groups").join(id);
+            fs::create_dir(&path)
+                .context(|| format!("make the monitoring group {}", path.display()))
+                .map_err(|error| error.at(POINTER))?;
+            self.monitoring = Some(path);
+        }
+        Ok(())
+    }
+
+    /// Puts the process `pid`, which has one thread, into the class and the monitoring group.
+    pub(crate) fn join(&self, pid: i32) -> Result<()> {
+        // The class first: a task can only be in a monitoring group of its own class.
+        for directory in [Some(&self.class), self.monitoring.as_ref()].into_iter().flatten() {
+            let tasks = directory.join("tasks");
+            write(&tasks, &pid.to_string())
+                .context(|| format!("put process {pid} into {}", tasks.display()))
+                .map_err(|error| error.at(POINTER))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was made for the container. What cannot be removed is a warning; what is gone already is nothing.
+    pub(crate) fn remove(&self) -> Vec<Warning> {
+        // Removing a class removes its monitoring groups.
+        let directory = if self.made_class { Some(&self.class) } else { self.monitoring.as_ref() };
+        let Some(directory) = directory else { return Vec::new() };
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                let result: Result<()> = Err(error).context(|| format!("remove {}", directory.display()));
+                result.err().iter().map(Warning::ignored).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// True if the directory was made, false if it was there and may be shared.
+fn make_class(class: &Path, rdt: &IntelRdt) -> Result<bool> {
+    let must_exist = rdt.explicit && rdt.schemata.is_empty();
+    let result = if must_exist { fs::metadata(class).map(|_| false) } else { fs::create_dir(class).map(|()| true) };
+    match result {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && rdt.explicit => Ok(false),
+        Err(error) if must_exist && error.kind() == ErrorKind::NotFound => {
+            let message =
+                format!("the class of service {} does not exist, and no schema is given to make it", class.display());
+            Err(Error::config(format!("{POINTER}/closID"), message))
+        }
+        result => result
+            .context(|| format!("make the class of service {}", class.display()))
+            .map_err(|error| error.at(POINTER)),
+    }
+}
+
+fn write_schemata(root: &Path, class: &Path, lines: &[String]) -> Result<()> {
+    let path = class.join("schemata");
+    for line in lines {
+        // One line a write: the kernel stops at the first that it does not like, and says why elsewhere.
+        write(&path, &format!("{line}\n")).map_err(|error| {
+            let reason = fs::read_to_string(root.join("info/last_cmd_status")).unwrap_or_default();
+            let reason = reason.trim();
+            let reason = if reason.is_empty() || reason == "ok" { String::new() } else { format!(" ({reason})") };
+            error.context(format!("write {line:?} to {}{reason}", path.display())).at(POINTER)
+        })?;
+    }
+    Ok(())
+}
+
+/// A class that somebody else made must be what the configuration asks for.
+fn compare_schemata(class: &Path, lines: &[String]) -> Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let path = class.join("schemata");
+    let existing = fs::read_to_string(&path).context(|| format!("read {}", path.display()))?;
+    match lines.iter().find(|line| !schema_is_in_force(&existing, line)) {
+        None => Ok(()),
+        Some(line) => {
+            let message = format!("{} exists, and its schemata are not {line:?}", class.display());
+            Err(Error::new(Kind::Config, message).at(format!("{POINTER}/closID")))
+        }
+    }
+}
+
+/// Whether every `id=value` of `wanted` (`L3:0=7f0;1=1f`) is in the text of a schemata file, which pads with blanks
+/// and zeros.
+fn schema_is_in_force(existing: &str, wanted: &str) -> bool {
+    let Some((resource, values)) = split_schema(wanted) else { return false };
+    let existing: Vec<(String, String)> = existing
+        .lines()
+        .filter_map(split_schema)
+        .filter(|(name, _)| *name == resource)
+        .flat_map(|(_, values)| values)
+        .collect();
+    values.iter().all(|value| existing.contains(value))
+}
+
+fn split_schema(line: &str) -> Option<(&str, Vec<(String, String)>)> {
+    let (resource, values) = line.split_once(':')?;
+    let values = values.split(';').filter_map(|value| value.split_once('='));
+    let values = values.map(|(id, value)| (plain(id), plain(value))).collect();
+    Some((resource.trim(), values))
+}
+
+fn plain(number: &str) -> String {
+    let number = number.trim().to_ascii_lowercase();
+    let digits = number.trim_start_matches("0x").trim_start_matches('0');
+    if digits.is_empty() { "0".to_owned() } else { digits.to_owned() }
+}
+
+/// One write to a file of resctrl, which makes the files of a directory itself; a fake tree in tests does not.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let file = fs::File::options().write(true).create(cfg!(test)).truncate(false).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).context(|| "write")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("coracle-resctrl-{name}-{}", std::process::id()));
+            fs::create_dir_all(&root).unwrap();
+            Tree(root)
+        }
+
+        fn class(&self, name: &str, schemata: &str) -> PathBuf {
+            let class = self.0.join(name);
+            fs::create_dir_all(class.join("mon_groups")).unwrap();
+            fs::write(class.join("schemata"), schemata).unwrap();
+            class
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn rdt(clos_id: Option<&str>, schemata: &[&str]) -> IntelRdt {
+        IntelRdt {
+            clos_id: clos_id.map(str::to_owned),
+            explicit: clos_id.is_some(),
+            schemata: schemata.iter().map(|line| (*line).to_owned()).collect(),
+            enable_monitoring: false,
+        }
+    }
+
+    #[test]
+    fn create_without_class_makes_one_named_after_the_container() {
+        let tree = Tree::new("own");
+        let group = Group::create(&tree.0, "web", &rdt(None, &["L3:0=7f0;1=1f"])).unwrap();
+        assert!(group.made_class());
+        group.join(42).unwrap();
+        assert_eq!(fs::read_to_string(tree.0.join("web/schemata")).unwrap(), "L3:0=7f0;1=1f\n");
+        assert_eq!(fs::read_to_string(tree.0.join("web/tasks")).unwrap(), "42");
+    }
+
+    #[test]
+    fn create_explicit_class_without_schema_must_exist() {
+        let tree = Tree::new("explicit");
+        let error = Group::create(&tree.0, "web", &rdt(Some("gold"), &[])).unwrap_err();
+        assert_eq!((error.kind(), error.pointer()), (Kind::Config, Some("/linux/intelRdt/closID")));
+        tree.class("gold", "L3:0=fff\n");
+        let group = Group::create(&tree.0, "web", &rdt(Some("gold"), &[])).unwrap();
+        assert!(!group.made_class());
+        assert!(group.remove().is_empty());
+        assert!(tree.0.join("gold").exists());
+    }
+
+    #[test]
+    fn create_existing_class_with_other_schemata_fails_and_changes_nothing() {
+        let tree = Tree::new("differs");
+        let class = tree.class("gold", "    MB:0= 20;1=100\n    L3:0=0ff;1=00f\n");
+        assert!(Group::create(&tree.0, "web", &rdt(Some("gold"), &["L3:0=ff;1=0xF", "MB:1=100"])).is_ok());
+        let error = Group::create(&tree.0, "web", &rdt(Some("gold"), &["L3:0=7f"])).unwrap_err();
+        assert_eq!(error.kind(), Kind::Config);
+        assert!(fs::read_to_string(class.join("schemata")).unwrap().contains("0ff"));
+    }
+
+    #[test]
+    fn create_own_class_that_exists_fails() {
+        let tree = Tree::new("taken");
+        tree.class("web", "");
+        let error = Group::create(&tree.0, "web", &rdt(None, &["L3:0=1"])).unwrap_err();
+        assert_eq!(error.raw_errno(), Some(libc::EEXIST));
+        assert!(tree.0.join("web").exists());
+    }
+
+    #[test]
+    fn monitoring_group_is_made_joined_and_removed() {
+        let tree = Tree::new("monitoring");
+        let class = tree.class("gold", "");
+        let config = IntelRdt { enable_monitoring: true, ..rdt(Some("gold"), &[]) };
+        let group = Group::create(&tree.0, "web", &config).unwrap();
+        assert_eq!(group, Group::existing(&tree.0, "web", &config, false));
+        group.join(7).unwrap();
+        assert_eq!(fs::read_to_string(class.join("mon_groups/web/tasks")).unwrap(), "7");
+        fs::remove_file(class.join("mon_groups/web/tasks")).unwrap();
+        assert!(group.remove().is_empty());
+        assert!(!class.join("mon_groups/web").exists() && class.exists());
+        assert!(group.remove().is_empty());
+    }
+
+    #[test]
+    fn create_failure_removes_the_class_it_made() {
+        let tree = Tree::new("undo");
+        // A fresh class of a fake tree has no mon_groups directory.
+        let config = IntelRdt { enable_monitoring: true, ..rdt(None, &[]) };
+        let error = Group::create(&tree.0, "web", &config).unwrap_err();
+        assert_eq!(error.pointer(), Some("/linux/intelRdt"));
+        assert!(!tree.0.join("web").exists());
+    }
+
+    #[test]
+    fn mount_point_is_found_by_type() {
+        let mountinfo =
+            "22 1 0:20 / /sys rw - sysfs resctrl rw\n30 22 0:9 / /sys/fs/resctrl rw shared:1 - resctrl x rw\n";
+        assert_eq!(mount_point(mountinfo), Some(PathBuf::from("/sys/fs/resctrl")));
+        assert_eq!(mount_point("22 1 0:20 / /sys rw - sysfs sysfs rw\n"), None);
+    }
+}

@@ -51,7 +51,8 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
 
 /// A descriptor of the process that has `pid` and started at `start_time`; `None` if it is gone or dead.
 pub(crate) fn open(pid: i32, start_time: u64) -> Result<Option<OwnedFd>> {
-    let Some(raw) = rustix::process::Pid::from_raw(pid).filter(|_| pid > 0) else { return Ok(None) };
+    // from_raw takes no negative number.
+    let Some(raw) = rustix::process::Pid::from_raw(pid.max(0)) else { return Ok(None) };
     let pidfd = match rustix::process::pidfd_open(raw, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,
         Err(rustix::io::Errno::SRCH) => return Ok(None),

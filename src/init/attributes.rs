@@ -44,11 +44,7 @@ pub(crate) fn reset_signals() -> Result<()> {
 
 /// setsid(2): the container's process leads a session of its own, without a controlling terminal.
 pub(crate) fn new_session() -> Result<()> {
-    match nix::unistd::setsid() {
-        // EPERM: it leads a process group already, which for a fresh child means that it leads its session.
-        Ok(_) | Err(Errno::EPERM) => Ok(()),
-        Err(errno) => Err(errno).context(|| "make a session"),
-    }
+    nix::unistd::setsid().map(drop).context(|| "make a session")
 }
 
 /// sethostname(2).
@@ -211,4 +207,181 @@ pub(crate) fn new_session_keyring(name: &CStr) -> Result<Option<Warning>> {
 fn keyring_permissions(description: &[u8]) -> Option<u32> {
     let field = description.split(|byte| *byte == b';').nth(3)?;
     u32::from_str_radix(str::from_utf8(field).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyring_permissions_are_the_fourth_field_in_hexadecimal() {
+        assert_eq!(keyring_permissions(b"keyring;0;0;3f130000;_ses.a;b"), Some(0x3f13_0000));
+        assert_eq!(keyring_permissions(b"keyring;0;0"), None);
+        assert_eq!(keyring_permissions(b"keyring;0;0;zz;x"), None);
+    }
+}
+
+/// Everything here belongs to a thread: each test changes a thread of its own.
+#[cfg(test)]
+mod privileged {
+    use super::*;
+    use crate::init::test_thread::{in_thread, proc, status};
+    use crate::plan::process::CpuAffinity;
+    use std::fs;
+    use std::os::fd::AsFd;
+
+    use nix::sched::{CloneFlags, unshare};
+
+    /// Field `number` (from 3, the state) of /proc/thread-self/stat.
+    fn stat_field(number: usize) -> i64 {
+        let text = fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let rest = text.rsplit_once(')').unwrap().1;
+        rest.split_whitespace().nth(number - 3).unwrap().parse().unwrap_or_default()
+    }
+
+    #[test]
+    fn set_scheduling_is_in_force() {
+        in_thread(|| {
+            let process = ProcessPlan {
+                pointer: "/process".to_owned(),
+                scheduler: Some(Scheduler { policy: 3, nice: 7, ..Scheduler::default() }),
+                io_priority: Some(2 << 13 | 5),
+                personality: Some(0x0040_0000),
+                memory_policy: Some(MemoryPolicy { mode: 2, flags: 0, nodes: vec![1] }),
+                ..ProcessPlan::default()
+            };
+            set_scheduling(&process).unwrap();
+            assert_eq!((stat_field(19), stat_field(41)), (7, 3));
+            assert_eq!(fs::read_to_string("/proc/thread-self/personality").unwrap().trim(), "00400000");
+            let maps = fs::read_to_string("/proc/thread-self/numa_maps").unwrap();
+            assert!(maps.contains("bind:0"), "{}", maps.lines().next().unwrap_or_default());
+        });
+    }
+
+    #[test]
+    fn set_scheduling_refused_values_carry_their_pointers() {
+        in_thread(|| {
+            let pointer = |process: ProcessPlan| {
+                let process = ProcessPlan { pointer: "/process".to_owned(), ..process };
+                set_scheduling(&process).unwrap_err().pointer().unwrap().to_owned()
+            };
+            let none = ProcessPlan::default;
+            let scheduler = Some(Scheduler { policy: 99, ..Scheduler::default() });
+            assert_eq!(pointer(ProcessPlan { scheduler, ..none() }), "/process/scheduler");
+            assert_eq!(pointer(ProcessPlan { io_priority: Some(7 << 13), ..none() }), "/process/ioPriority");
+            let memory_policy = Some(MemoryPolicy { mode: 2, flags: 0, nodes: vec![0] });
+            assert_eq!(pointer(ProcessPlan { memory_policy, ..none() }), "/linux/memoryPolicy");
+        });
+    }
+
+    #[test]
+    fn set_affinity_of_each_moment_is_in_force() {
+        in_thread(|| {
+            let cpu_affinity = CpuAffinity { initial: Some(vec![1]), last: Some(vec![2, 0, 0]) };
+            let process = ProcessPlan { cpu_affinity, ..ProcessPlan::default() };
+            set_affinity(&process, AffinityMoment::Initial).unwrap();
+            assert_eq!(status("Cpus_allowed_list"), "0");
+            set_affinity(&process, AffinityMoment::Final).unwrap();
+            assert_eq!(status("Cpus_allowed_list"), "1");
+            let cpu_affinity = CpuAffinity { initial: Some(vec![0, 1 << 63]), last: None };
+            let process = ProcessPlan { cpu_affinity, pointer: "/process".to_owned(), ..ProcessPlan::default() };
+            let error = set_affinity(&process, AffinityMoment::Initial).unwrap_err();
+            assert_eq!(error.pointer(), Some("/process/execCPUAffinity/initial"));
+        });
+    }
+
+    #[test]
+    fn set_names_of_a_new_uts_namespace() {
+        in_thread(|| {
+            unshare(CloneFlags::CLONE_NEWUTS).unwrap();
+            set_hostname(c"web").unwrap();
+            set_domainname(c"example").unwrap();
+            assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), "web\n");
+            assert_eq!(fs::read_to_string("/proc/sys/kernel/domainname").unwrap(), "example\n");
+            let long = std::ffi::CString::new("x".repeat(65)).unwrap();
+            assert_eq!(set_hostname(&long).unwrap_err().pointer(), Some("/hostname"));
+        });
+    }
+
+    #[test]
+    fn set_loopback_up_in_a_new_network_namespace_connects() {
+        in_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            assert!(std::net::UdpSocket::bind("127.0.0.1:0").unwrap().connect("127.0.0.1:9").is_err());
+            set_loopback_up().unwrap();
+            assert!(std::net::UdpSocket::bind("127.0.0.1:0").unwrap().connect("127.0.0.1:9").is_ok());
+        });
+    }
+
+    #[test]
+    fn set_no_new_privileges_and_umask_are_in_force() {
+        in_thread(|| {
+            set_no_new_privileges().unwrap();
+            assert_eq!(status("NoNewPrivs"), "1");
+            unshare(CloneFlags::CLONE_FS).unwrap();
+            set_umask(0o027);
+            assert_eq!(status("Umask"), "0027");
+        });
+    }
+
+    /// Actions belong to the process, so the test runs itself again as one whose parent ignores and blocks.
+    #[test]
+    fn reset_signals_ignored_and_blocked_by_the_parent_are_neither() {
+        const AGAIN: &str = "CORACLE_TEST_RESET_SIGNALS";
+        if std::env::var_os(AGAIN).is_some() {
+            // Signals 32 to 34 are the C libraries' own; somebody above may ignore even these.
+            let of = |field: &str| u64::from_str_radix(&status(field), 16).unwrap() & !(7 << 31);
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).unwrap();
+            assert_ne!((of("SigIgn"), of("SigBlk")), (0, 0));
+            reset_signals().unwrap();
+            assert_eq!((of("SigIgn"), of("SigBlk")), (0, 0));
+            return;
+        }
+        let name = std::thread::current().name().unwrap().to_owned();
+        let script = "trap '' HUP INT QUIT TERM USR1 USR2 ALRM TSTP TTIN TTOU; exec \"$@\"";
+        let output = std::process::Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args([&name, "--exact"])
+            .env(AGAIN, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    }
+
+    #[test]
+    fn set_oom_score_adj_and_limits_of_another_process() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let score = set_oom_score_adj(proc().as_fd(), pid, 345, false);
+        let limit = Rlimit { resource: libc::RLIMIT_NOFILE.cast_unsigned(), name: "RLIMIT_NOFILE", soft: 77, hard: 99 };
+        let limits = set_limits(pid, "/process", &[limit]);
+        let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let adjusted = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((score, limits, adjusted.trim()), (Ok(None), Ok(()), "345"));
+        let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["77", "99"]);
+        let error = set_limits(0, "/process", &[Rlimit { soft: 2, hard: 1, ..limit }]).unwrap_err();
+        assert_eq!(error.pointer(), Some("/process/rlimits"));
+    }
+
+    #[test]
+    fn set_oom_score_adj_out_of_range_is_an_error_even_rootless() {
+        let error = set_oom_score_adj(proc().as_fd(), std::process::id().cast_signed(), 1001, true).unwrap_err();
+        assert_eq!((error.pointer(), error.raw_errno()), (Some("/process/oomScoreAdj"), Some(libc::EINVAL)));
+    }
+
+    #[test]
+    fn new_session_keyring_is_there_or_its_absence_a_warning() {
+        in_thread(|| {
+            let result = new_session_keyring(c"_ses.coracle-test").unwrap();
+            match fs::read_to_string("/proc/keys") {
+                Ok(keys) => assert!(keys.contains("_ses.coracle-test") && keys.contains("3f1b0000"), "{keys}"),
+                Err(_) => assert!(result.unwrap().message.ends_with("ignoring")),
+            }
+        });
+    }
 }

@@ -9,7 +9,7 @@
 //! the process, by a list that a cloned child does not have right. The crate `caps` sets one of the three sets a
 //! call, and between two such calls inheritable may exceed permitted, which the kernel refuses; `plan` uses its names.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use rustix::fs::{FileType, Gid, Uid};
@@ -172,17 +172,171 @@ fn bit(number: u8) -> u64 {
 /// /dev/stdout and the like again. Files stay whose they are: they are the caller's, not made for the container. A
 /// refusal (another user namespace's pipe, a read-only mount) changes nothing for the program's open descriptors.
 pub(crate) fn own_standard_streams(uid: u32) -> Result<()> {
-    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    for (stream, name) in [(input.as_fd(), "input"), (output.as_fd(), "output"), (error.as_fd(), "error")] {
-        let Ok(status) = rustix::fs::fstat(stream) else { continue };
-        let is_pipe = FileType::from_raw_mode(status.st_mode) == FileType::Fifo;
-        if status.st_uid == uid || !(is_pipe || nix::unistd::isatty(stream).unwrap_or(false)) {
-            continue;
-        }
-        match rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None) {
-            Ok(()) | Err(rustix::io::Errno::PERM | rustix::io::Errno::INVAL | rustix::io::Errno::ROFS) => {}
-            Err(errno) => return Err(errno).context(|| format!("give standard {name} to user {uid}")),
-        }
+    use rustix::stdio::{stderr, stdin, stdout};
+    for (stream, name) in [(stdin(), "input"), (stdout(), "output"), (stderr(), "error")] {
+        own_stream(stream, uid).context(|| format!("give standard {name} to user {uid}"))?;
     }
     Ok(())
+}
+
+fn own_stream(stream: BorrowedFd<'_>, uid: u32) -> rustix::io::Result<()> {
+    use rustix::io::Errno;
+    // A stream may be closed.
+    let Ok(status) = rustix::fs::fstat(stream) else { return Ok(()) };
+    let is_pipe = FileType::from_raw_mode(status.st_mode) == FileType::Fifo;
+    if status.st_uid == uid || !(is_pipe || rustix::termios::isatty(stream)) {
+        return Ok(());
+    }
+    match rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None) {
+        Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn within_takes_only_what_is_there() {
+        let wanted =
+            Capabilities { bounding: 0, effective: 0b111, permitted: 0b110, inheritable: 0b1011, ambient: 0b1 };
+        let granted = within(&wanted, 0b010, 0b1000);
+        assert_eq!((granted.effective, granted.permitted, granted.inheritable), (0b010, 0b010, 0b1010));
+    }
+
+    #[test]
+    fn missing_names_sets_and_capabilities() {
+        let wanted = Capabilities { permitted: 1 | 1 << 50, ambient: 1 << 5, ..Capabilities::default() };
+        let warning = missing("/process", &wanted, &Capabilities::default()).unwrap();
+        assert_eq!(
+            warning.to_string(),
+            "capabilities that cannot be granted: permitted CAP_CHOWN,50; ambient CAP_KILL, ignoring \
+             (config /process/capabilities)"
+        );
+        assert_eq!(missing("/process", &wanted, &wanted), None);
+    }
+}
+
+/// Credentials belong to a thread: each test changes those of a thread of its own.
+#[cfg(test)]
+mod privileged {
+    use super::*;
+    use crate::init::test_thread::{in_thread, proc, status};
+    use std::os::fd::AsFd;
+
+    const CHOWN: u64 = 1;
+    const KILL: u64 = 1 << 5;
+    const NET_BIND: u64 = 1 << 10;
+
+    fn last_capability() -> u8 {
+        std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap().trim().parse().unwrap()
+    }
+
+    fn set(field: &str) -> u64 {
+        u64::from_str_radix(&status(field), 16).unwrap()
+    }
+
+    fn apply(process: &ProcessPlan) -> Option<Warning> {
+        drop_bounding(process.capabilities.bounding, last_capability()).unwrap();
+        switch_user(proc().as_fd(), process).unwrap();
+        set_capabilities("/process", &process.capabilities).unwrap()
+    }
+
+    #[test]
+    fn credentials_of_another_user_with_ambient_are_exactly_as_wanted() {
+        in_thread(|| {
+            let process = ProcessPlan {
+                uid: 1234,
+                gid: 4321,
+                additional_gids: vec![7, 9],
+                capabilities: Capabilities {
+                    bounding: CHOWN | KILL | NET_BIND,
+                    effective: KILL,
+                    permitted: KILL | NET_BIND,
+                    inheritable: NET_BIND,
+                    ambient: NET_BIND,
+                },
+                ..ProcessPlan::default()
+            };
+            assert_eq!(apply(&process), None);
+            assert_eq!(status("Uid"), "1234\t1234\t1234\t1234");
+            assert_eq!(status("Gid"), "4321\t4321\t4321\t4321");
+            assert_eq!(status("Groups"), "7 9");
+            assert_eq!((set("CapBnd"), set("CapEff")), (CHOWN | KILL | NET_BIND, KILL));
+            assert_eq!((set("CapPrm"), set("CapInh"), set("CapAmb")), (KILL | NET_BIND, NET_BIND, NET_BIND));
+        });
+    }
+
+    #[test]
+    fn credentials_without_capabilities_have_none_and_no_groups() {
+        in_thread(|| {
+            assert_eq!(apply(&ProcessPlan { uid: 5, gid: 6, ..ProcessPlan::default() }), None);
+            for field in ["CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb"] {
+                assert_eq!(set(field), 0, "{field}");
+            }
+            assert_eq!(status("Groups"), "");
+        });
+    }
+
+    #[test]
+    fn root_without_capabilities_has_none() {
+        in_thread(|| {
+            assert_eq!(apply(&ProcessPlan::default()), None);
+            assert_eq!((status("Uid").as_str(), set("CapEff"), set("CapPrm")), ("0\t0\t0\t0", 0, 0));
+        });
+    }
+
+    #[test]
+    fn own_stream_takes_pipes_and_leaves_files() {
+        let (pipe, _end) = rustix::pipe::pipe().unwrap();
+        own_stream(pipe.as_fd(), 77).unwrap();
+        assert_eq!(rustix::fs::fstat(&pipe).unwrap().st_uid, 77);
+        let memory = rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        own_stream(memory.as_fd(), 77).unwrap();
+        assert_eq!(rustix::fs::fstat(&memory).unwrap().st_uid, 0);
+    }
+
+    #[test]
+    fn keep_groups_leaves_them() {
+        in_thread(|| {
+            thread::set_thread_groups(&[Gid::from_raw(11), Gid::from_raw(12)]).unwrap();
+            apply(&ProcessPlan { uid: 5, gid: 6, keep_groups: true, ..ProcessPlan::default() });
+            assert_eq!(status("Groups"), "11 12");
+        });
+    }
+
+    #[test]
+    fn capabilities_that_the_runtime_lacks_are_a_warning() {
+        in_thread(|| {
+            let own = Capabilities { permitted: KILL, effective: KILL, ..Capabilities::default() };
+            set_capabilities("/process", &own).unwrap();
+            let all = KILL | CHOWN;
+            let wanted = Capabilities { bounding: all, effective: all, permitted: all, inheritable: all, ambient: all };
+            let warning = set_capabilities("/process", &wanted).unwrap().unwrap().to_string();
+            assert!(warning.contains("permitted CAP_CHOWN;"), "{warning}");
+            assert_eq!((set("CapPrm"), set("CapEff"), set("CapInh"), set("CapAmb")), (KILL, KILL, KILL, KILL));
+        });
+    }
+
+    #[test]
+    fn drop_bounding_unprivileged_fails_unless_there_is_nothing_to_drop() {
+        in_thread(|| {
+            drop_bounding(KILL, last_capability()).unwrap();
+            set_capabilities("/process", &Capabilities::default()).unwrap();
+            assert_eq!(drop_bounding(KILL | CHOWN, last_capability()), Ok(()));
+            let error = drop_bounding(0, last_capability()).unwrap_err();
+            assert_eq!(error.raw_errno(), Some(libc::EPERM));
+        });
+    }
+
+    #[test]
+    fn switch_user_refused_groups_are_an_error_where_the_namespace_allows_setgroups() {
+        in_thread(|| {
+            set_capabilities("/process", &Capabilities::default()).unwrap();
+            let process = ProcessPlan { pointer: "/process".to_owned(), ..ProcessPlan::default() };
+            let error = switch_user(proc().as_fd(), &process).unwrap_err();
+            assert_eq!(error.pointer(), Some("/process/user/additionalGids"));
+        });
+    }
 }

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -29,14 +29,27 @@ use crate::sys;
 const QUOTED: usize = 4096;
 
 /// What the hooks of one container have in common.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HookOptions<'a> {
     /// Their working directory; `None` keeps the caller's.
     pub directory: Option<BorrowedFd<'a>>,
-    /// Standard output is appended to this file (annotation `run.oci.hooks.stdout`).
-    pub stdout: Option<PathBuf>,
-    /// Standard error is appended to this file (annotation `run.oci.hooks.stderr`).
-    pub stderr: Option<PathBuf>,
+    /// Standard output goes here (annotation `run.oci.hooks.stdout`); opened by the parent with [`open_log`], so that
+    /// init looks up no path of the host's inside the container.
+    pub stdout: Option<BorrowedFd<'a>>,
+    /// Standard error goes here (annotation `run.oci.hooks.stderr`).
+    pub stderr: Option<BorrowedFd<'a>>,
+}
+
+/// Opens the file at `path`, made when needed, to append what hooks print.
+pub(crate) fn open_log(path: &Path) -> Result<OwnedFd> {
+    File::options()
+        .append(true)
+        .create(true)
+        .mode(0o644)
+        .custom_flags(libc::O_NOCTTY)
+        .open(path)
+        .map(OwnedFd::from)
+        .context(|| format!("open {} for the output of hooks", path.display()))
 }
 
 /// Runs `hooks` in order and stops at the first that fails.
@@ -57,17 +70,11 @@ fn start(hook: &Hook, state: &[u8], options: &HookOptions<'_>) -> Result<Running
     let input = state_file(state).context(|| "hand over the state")?;
     let (output, printed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "make a pipe")?;
     rustix::fs::fcntl_setfl(&output, OFlags::RDONLY | OFlags::NONBLOCK).context(|| "make a pipe")?;
-    let stdout = options.stdout.as_deref().map(append_to).transpose()?;
-    let stderr = options.stderr.as_deref().map(append_to).transpose()?;
     let pid = sys::process::spawn(&sys::process::Command {
         path: &hook.path,
         args: &hook.args,
         env: &hook.env,
-        stdio: [
-            input.as_fd(),
-            stdout.as_ref().map_or(printed.as_fd(), AsFd::as_fd),
-            stderr.as_ref().map_or(printed.as_fd(), AsFd::as_fd),
-        ],
+        stdio: [input.as_fd(), options.stdout.unwrap_or(printed.as_fd()), options.stderr.unwrap_or(printed.as_fd())],
         directory: options.directory,
     })
     .context(|| "execute it")?;
@@ -86,16 +93,6 @@ fn state_file(state: &[u8]) -> std::io::Result<File> {
     file.write_all(state)?;
     file.rewind()?;
     Ok(file)
-}
-
-fn append_to(path: &Path) -> Result<File> {
-    File::options()
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        .custom_flags(libc::O_NOCTTY)
-        .open(path)
-        .context(|| format!("open {} for the hook's output", path.display()))
 }
 
 /// A hook at work.
@@ -285,8 +282,15 @@ mod tests {
         let _ = std::fs::remove_file(&file);
         assert!(error.to_string().contains("timeout of 0.3 s"), "{error}");
         assert!(elapsed >= Duration::from_millis(300) && elapsed < Duration::from_secs(20), "{elapsed:?}");
-        let status = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-        assert!(status.is_empty() || status.contains(") Z "), "{status}");
+        // A kill takes effect when the process runs next.
+        let is_alive = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+            !status.is_empty() && !status.contains(") Z ")
+        };
+        while is_alive() {
+            assert!(start.elapsed() < Duration::from_secs(20), "the hook's child is alive");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]
@@ -314,7 +318,8 @@ mod tests {
         let dump = |env: Vec<CString>| {
             let file = std::env::temp_dir().join(format!("coracle-hook-env-{}-{}", std::process::id(), env.len()));
             let hook = Hook { env, ..shell("exec cat /proc/self/environ") };
-            let options = HookOptions { stdout: Some(file.clone()), ..HookOptions::default() };
+            let log = open_log(&file).unwrap();
+            let options = HookOptions { stdout: Some(log.as_fd()), ..HookOptions::default() };
             run(&hook, b"", &options).unwrap();
             let text = std::fs::read_to_string(&file).unwrap();
             let _ = std::fs::remove_file(&file);

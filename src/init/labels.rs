@@ -46,3 +46,29 @@ pub(crate) fn set_key_label(proc: BorrowedFd<'_>, process_pointer: &str, label: 
         .context(|| "set the SELinux label of the session keyring")
         .map_err(|error| error.at(pointer::join(process_pointer, "selinuxLabel")))
 }
+
+/// With and without a security module: nothing passes silently.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::test_thread::proc;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn set_exec_labels_that_cannot_be_set_fails_with_the_path_in_backquotes() {
+        let process = ProcessPlan { apparmor_profile: Some(c"no-such-profile".to_owned()), ..ProcessPlan::default() };
+        let error = set_exec_labels(proc().as_fd(), &process).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("/attr/exec`") || text.contains("/attr/apparmor/exec`"), "{text}");
+        assert!(text.contains("`/proc/self/attr/"), "{text}");
+        assert_eq!(error.pointer(), Some("/apparmorProfile"));
+        let process = ProcessPlan { selinux_label: Some(c"no:such:label".to_owned()), ..ProcessPlan::default() };
+        assert_eq!(set_exec_labels(proc().as_fd(), &process).unwrap_err().pointer(), Some("/selinuxLabel"));
+    }
+
+    #[test]
+    fn set_exec_labels_none_writes_nothing() {
+        let not_proc = std::fs::File::open("/").unwrap();
+        assert_eq!(set_exec_labels(not_proc.as_fd(), &ProcessPlan::default()), Ok(()));
+    }
+}

@@ -59,3 +59,61 @@ fn open(proc: BorrowedFd<'_>, relative: &CStr, access: OFlags) -> Result<OwnedFd
 fn describe(operation: &str, relative: &CStr) -> String {
     format!("{operation} `/proc/{}`", relative.to_string_lossy())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::test_thread::proc;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn read_goes_no_further_than_its_limit() {
+        assert_eq!(read(proc().as_fd(), c"self/status", 5).unwrap(), b"Name:");
+    }
+
+    #[test]
+    fn write_outside_of_a_procfs_is_refused_and_changes_nothing() {
+        let root = std::env::temp_dir().join(format!("coracle-fake-proc-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::write(root.join("file"), "before").unwrap();
+        let directory = std::fs::File::open(&root).unwrap();
+        let result = write(directory.as_fd(), c"file", b"after");
+        let text = std::fs::read(root.join("file")).unwrap();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert!(result.unwrap_err().to_string().contains("`/proc/file` is not in a procfs"));
+        assert_eq!(text, b"before");
+    }
+
+    #[test]
+    fn open_symlink_magic_link_or_escape_is_refused() {
+        for path in [c"self", c"self/exe", c"self/root/etc/passwd", c"../etc/passwd", c"/etc/passwd"] {
+            assert!(read(proc().as_fd(), path, 1).is_err(), "{path:?}");
+        }
+    }
+}
+
+/// In a mount namespace of the test's own thread.
+#[cfg(test)]
+mod privileged {
+    use super::*;
+    use crate::init::test_thread::{in_thread, proc};
+    use std::os::fd::AsFd;
+
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+
+    /// CVE-2025-52881: another file of the same procfs is mounted over the one that is to be written.
+    #[test]
+    fn write_over_mounted_file_is_refused() {
+        in_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS).unwrap();
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+            let (from, to) = ("/proc/sys/kernel/domainname", "/proc/sys/kernel/hostname");
+            mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+            let before = std::fs::read(from).unwrap();
+            let error = write(proc().as_fd(), c"sys/kernel/hostname", b"evil").unwrap_err();
+            assert_eq!(error.raw_errno(), Some(libc::EXDEV));
+            assert_eq!(std::fs::read(from).unwrap(), before);
+        });
+    }
+}

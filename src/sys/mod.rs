@@ -20,4 +20,3 @@ pub(crate) mod process;
 pub(crate) mod schedule;
 pub(crate) mod scm;
 pub(crate) mod signal;
-pub(crate) mod terminal;

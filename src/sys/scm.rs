@@ -1,39 +1,40 @@
-//! Descriptors over AF_UNIX sockets (unix(7), SCM_RIGHTS). Called by `container::console` and `notify_socket`.
+//! Descriptors over AF_UNIX sockets (unix(7), SCM_RIGHTS). Called by `container::{console, notify_socket}`.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use nix::cmsg_space;
-use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use rustix::cmsg_space;
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
 
-/// Sends `data`, and `fd` with its first byte. A peer that is gone is EPIPE, never a signal.
+/// Sends `data` (not empty), and `fd` with its first byte. A peer that is gone is EPIPE, never a signal.
 pub(crate) fn send(socket: BorrowedFd<'_>, data: &[u8], fd: BorrowedFd<'_>) -> Result<usize, Errno> {
-    let fds = [fd.as_raw_fd()];
-    sendmsg::<()>(
-        socket.as_raw_fd(),
-        &[IoSlice::new(data)],
-        &[ControlMessage::ScmRights(&fds)],
-        MsgFlags::MSG_NOSIGNAL,
-        None,
-    )
+    let fds = [fd];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(Errno::NOBUFS);
+    }
+    sendmsg(socket, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL)
 }
 
 /// Receives into `buffer`: the number of bytes and the first descriptor that came along, close-on-exec. The kernel
-/// closes descriptors for which there is no room; further ones that fitted are closed here.
+/// drops descriptors for which there is no room; further ones that fitted are closed here.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
-    let mut space = cmsg_space!(RawFd);
-    let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
-    let mut received = Vec::new();
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = control {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut first = None;
+    for control in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = control {
             for fd in fds {
-                // SAFETY: from_raw_fd needs a descriptor that nobody else owns: the kernel has just made this one for
-                // us, and it is in no other message.
-                received.push(unsafe { OwnedFd::from_raw_fd(fd) });
+                first.get_or_insert(fd);
             }
         }
     }
-    Ok((message.bytes, received.into_iter().next()))
+    Ok((message.bytes, first))
 }

@@ -1,0 +1,26 @@
+//! For tests of what belongs to a thread in Linux: credentials, scheduling, namespaces.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+/// Runs `test` in a thread of its own, which takes all changes with it.
+pub(crate) fn in_thread(test: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        if let Err(panic) = scope.spawn(test).join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// The root of the machine's procfs.
+pub(crate) fn proc() -> OwnedFd {
+    rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+}
+
+/// A field of the calling thread's status (proc_pid_status(5)).
+pub(crate) fn status(field: &str) -> String {
+    let text = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.unwrap().trim().to_owned()
+}

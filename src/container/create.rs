@@ -2,22 +2,21 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use nix::sys::socket::{SockFlag, SockType};
-
 use super::console::PidfdKind;
-use super::guard::{Child, Guard};
+use super::guard::{Child, Guard, MovedDevices};
+use super::hooks::HookLogs;
+use super::intel_rdt::Group;
 use super::spawn::{self, Spawn, Spawned, expect, unexpected};
 use super::store::{Directory, Record};
-use super::{Container, CreateOptions, Runtime, console, hooks, intel_rdt, liveness, listen_fds, net_devices};
+use super::{Container, CreateOptions, Runtime, activation, console, hooks, intel_rdt, liveness, net_devices};
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::host::HostFacts;
-use crate::init::hooks::HookOptions;
+use crate::init::attributes::set_limits;
 use crate::init::join::Joins;
 use crate::init::mount::sources::Sources;
 use crate::init::{InitFds, InitRequest};
@@ -50,16 +49,16 @@ pub(super) fn create(
         id,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        console: match (&console, &options.console_socket) {
-            (Some(_), _) => Console::Foreground,
-            (None, Some(_)) => Console::Socket,
+        console: match (&options.console_socket, &console) {
+            (Some(_), _) => Console::Socket,
+            (None, Some(_)) => Console::Foreground,
             (None, None) => Console::Nobody,
         },
         cgroup_manager: runtime.manager,
     };
     let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
     warnings.iter().for_each(runtime.on_warning);
-    let preserve_fds = listen_fds::pass(options.preserve_fds, &mut plan.init.process.env)?;
+    let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
     let state = State {
         oci_version: bundle.config().oci_version.clone().unwrap_or_default(),
@@ -72,10 +71,11 @@ pub(super) fn create(
         owner: String::new(),
         annotations: bundle.config().annotations.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
     };
-    let hook_options = hooks::options(&state.annotations);
+    let logs = HookLogs::open(&state.annotations)?;
     let directory = Guard::new(Directory::create(&runtime.root, id)?, runtime.on_warning);
-    let maker = Maker { runtime, bundle, options, facts, plan, preserve_fds, state, hook_options };
     let Some(dir) = directory.made() else { return Err(unexpected()) };
+    activation::plan_notify_socket(dir.path(), &mut plan)?;
+    let maker = Maker { runtime, bundle, options, facts, plan, preserve_fds, state, logs };
     let lock = dir.lock()?;
     let made = maker.make(dir, console);
     drop(lock);
@@ -85,7 +85,7 @@ pub(super) fn create(
             drop(directory);
             // The specification's lifecycle goes on with the poststop hooks when a hook fails a creation.
             if error.kind() == ErrorKind::Hook {
-                hooks::run_poststop(&maker.plan.hooks, &maker.state, &maker.hook_options, runtime.on_warning);
+                hooks::run_poststop(&maker.plan.hooks, &maker.state, &maker.logs.options(), runtime.on_warning);
             }
             return Err(error);
         }
@@ -103,15 +103,15 @@ struct Maker<'a> {
     plan: Plan,
     preserve_fds: u32,
     state: State,
-    hook_options: HookOptions<'static>,
+    logs: HookLogs,
 }
 
 impl Maker<'_> {
     fn make(&self, directory: &Directory, console: Option<OwnedFd>) -> Result<Child> {
         let on_warning = self.runtime.on_warning;
-        let console = match (console, &self.options.console_socket) {
-            (None, Some(path)) => Some(OwnedFd::from(console::connect(path)?)),
-            (ours, _) => ours,
+        let console = match &self.options.console_socket {
+            Some(path) => Some(OwnedFd::from(console::connect(path)?)),
+            None => console,
         };
         let joins = Joins::open(&self.plan.init.namespaces)?;
         let (cgroup, warnings) = Cgroup::create(&self.plan.cgroup, &self.facts)?;
@@ -159,19 +159,18 @@ impl Maker<'_> {
             stop_at_rootfs,
             preserve_fds: self.preserve_fds,
             hooks: &self.plan.hooks,
-            hook_options: &self.hook_options,
+            hook_options: &self.logs.options(),
             last_capability: self.facts.last_capability,
-            cgroup_layout: self.facts.cgroup,
         };
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
-        let rdt = self.plan.intel_rdt.as_ref().map(|rdt| intel_rdt::apply(rdt, pid)).transpose()?;
-        record.intel_rdt = rdt.as_ref().and_then(intel_rdt::Group::to_remove);
+        let rdt = self.join_rdt(record, pid)?;
+        let mut devices = None;
         let mut listener = None;
         loop {
             match expect(&sync, child.made(), on_warning)? {
                 (FromInit::RootfsReady, _) => {
-                    net_devices::move_all(&self.plan.net_devices, pid)?;
-                    hooks::run_runtime(&self.plan.hooks, &self.state, pid, &self.hook_options)?;
+                    devices = self.move_devices(pid)?;
+                    hooks::run_runtime(&self.plan.hooks, &self.state, pid, &self.logs.options())?;
                     sync.send(&ToInit::Continue)?;
                 }
                 (FromInit::SeccompFd, Some(fd)) => listener = Some(fd),
@@ -182,15 +181,36 @@ impl Maker<'_> {
         drop(listener);
         self.finish(directory, record, pid, child.made())?;
         sync.send(&ToInit::Continue)?;
-        if let Some(rdt) = rdt {
-            rdt.keep();
-        }
+        rdt.and_then(Guard::keep);
+        devices.and_then(Guard::keep);
         child.keep().ok_or_else(unexpected)
+    }
+
+    fn join_rdt(&self, record: &mut Record, pid: i32) -> Result<Option<Guard<Group>>> {
+        let Some(rdt) = &self.plan.intel_rdt else { return Ok(None) };
+        let group = Group::create(&intel_rdt::root()?, &self.state.id, rdt)?;
+        let group = Guard::new(group, self.runtime.on_warning);
+        if let Some(made) = group.made() {
+            made.join(pid)?;
+            record.intel_rdt = Some(made.clone());
+        }
+        Ok(Some(group))
+    }
+
+    fn move_devices(&self, pid: i32) -> Result<Option<Guard<MovedDevices>>> {
+        if self.plan.net_devices.is_empty() {
+            return Ok(None);
+        }
+        let path = format!("/proc/{pid}/ns/net");
+        let namespace = OwnedFd::from(File::open(&path).context(|| format!("open {path}"))?);
+        let moved = net_devices::move_all(&self.plan.net_devices, namespace.as_fd())?;
+        Ok(Some(Guard::new(MovedDevices { moved: Some(moved), namespace }, self.runtime.on_warning)))
     }
 
     /// Init waits: limits, state, pid file.
     fn finish(&self, directory: &Directory, record: &mut Record, pid: i32, child: Option<&Child>) -> Result<()> {
-        super::limits::apply(pid, &self.plan.init.process)?;
+        let process = &self.plan.init.process;
+        set_limits(pid, &process.pointer, &process.rlimits)?;
         record.init = Some(liveness::identify(pid)?);
         directory.save(record)?;
         if let (Some(socket), Some(child)) = (&self.options.pidfd_socket, child) {

@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::store::{InitProcess, Record};
-use super::{Container, hooks, intel_rdt, liveness};
+use super::hooks::{self, HookLogs};
+use super::{Container, liveness};
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result, Warning};
 use crate::plan::hooks::Hooks;
@@ -51,14 +52,15 @@ pub(super) fn destroy(container: &Container, record: Option<&Record>) -> Result<
         cgroup.signal_all(libc::SIGKILL)?;
     }
     cgroup.destroy()?;
-    if let Some(directory) = &record.intel_rdt {
-        intel_rdt::remove(directory).unwrap_or_else(|error| on_warning(&Warning::ignored(&error)));
+    if let Some(group) = &record.intel_rdt {
+        group.remove().iter().for_each(on_warning);
     }
     let hooks = if record.poststop_hooks { container.hooks() } else { Ok(Hooks::default()) };
+    let hooks = hooks.and_then(|hooks| HookLogs::open(&record.state.annotations).map(|logs| (hooks, logs)));
     container.directory.remove()?;
     match hooks {
-        Ok(hooks) => hooks::run_poststop(&hooks, &record.state, &hooks::options(&record.state.annotations), on_warning),
-        Err(error) => on_warning(&Warning::ignored(&error.context("find the poststop hooks"))),
+        Ok((hooks, logs)) => hooks::run_poststop(&hooks, &record.state, &logs.options(), on_warning),
+        Err(error) => on_warning(&Warning::ignored(&error.context("run the poststop hooks"))),
     }
     Ok(())
 }

@@ -3,23 +3,24 @@
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::console::PidfdKind;
+use super::console::{PidfdKind, Relay};
 use super::create::write_pid_file;
+use super::front::Front;
 use super::guard::Child;
 use super::spawn::{self, Spawn, Spawned, expect, unexpected};
 use super::store::Record;
-use super::{Container, ExecOptions, console, foreground, limits, listen_fds, liveness, terminal};
+use super::{Container, ExecOptions, activation, console, liveness};
 use crate::bundle::{parse_process, read_limited};
 use crate::cgroup::{Cgroup, SubCgroup};
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::host::HostFacts;
+use crate::init::attributes::set_limits;
 use crate::init::hooks::HookOptions;
 use crate::init::join::Joins;
 use crate::init::mount::sources::Sources;
 use crate::plan::hooks::Hooks;
 use crate::init::{InitFds, InitRequest};
 use crate::plan::exec::Overrides;
-use crate::plan::namespaces::Kind;
 use crate::plan::{Console, ExecPlan, ExecRequest};
 use crate::state::Status;
 use crate::sync::frame::{FromInit, ToInit};
@@ -40,21 +41,20 @@ pub(super) fn exec(container: &Container, options: &ExecOptions) -> Result<i32> 
         Status::Creating => return refused("cannot exec in a container that is being created"),
     }
     let Some(record) = record else { return refused("cannot exec in a stopped container") };
-    let (ours, theirs) = if options.tty && !options.detach { Some(terminal::socket_pair()?) } else { None }.unzip();
-    let child = make(container, &record, options, theirs)?;
     if options.detach {
-        return Ok(0);
+        return make(container, &record, options, None).map(|_| 0);
     }
-    let master = ours.map(|socket| terminal::receive_master(&socket)).transpose()?;
-    foreground::wait(&child, master)
+    let front = Front::new()?;
+    let (child, relay) = make(container, &record, options, Some(&front))?;
+    front.wait(&child, relay, false, None)
 }
 
 fn make(
     container: &Container,
     record: &Record,
     options: &ExecOptions,
-    foreground: Option<OwnedFd>,
-) -> Result<Child> {
+    front: Option<&Front>,
+) -> Result<(Child, Option<Relay<'static>>)> {
     let runtime = &container.runtime;
     let Some(init) = record.init else { return Err(unexpected()) };
     // Opened before the identity is checked: from here on the id cannot come to mean another process.
@@ -74,19 +74,20 @@ fn make(
         process: &process,
         pointer,
         no_new_keyring: false,
-        console: match (&foreground, &options.console_socket) {
-            (Some(_), _) => Console::Foreground,
-            (None, Some(_)) => Console::Socket,
+        console: match (front, &options.console_socket) {
+            (_, Some(_)) => Console::Socket,
+            (Some(_), None) => Console::Foreground,
             (None, None) => Console::Nobody,
         },
     };
     let (mut plan, warnings) = ExecPlan::new(&config, &facts, &request)?;
     warnings.iter().for_each(runtime.on_warning);
-    let preserve_fds = listen_fds::pass(options.preserve_fds, &mut plan.init.process.env)?;
+    let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
     let sub = options.cgroups.iter().map(|text| SubCgroup::parse(text)).collect::<Result<Vec<_>>>()?;
-    let console = match (foreground, &options.console_socket) {
-        (None, Some(path)) => Some(OwnedFd::from(console::connect(path)?)),
-        (ours, _) => ours,
+    let console = match (front, &options.console_socket) {
+        (_, Some(path)) => Some(OwnedFd::from(console::connect(path)?)),
+        (Some(front), None) => Some(front.console()?),
+        (None, None) => None,
     };
     let flags = plan.init.namespaces.flags(|_, membership| *membership != Default::default());
     let fds = InitFds {
@@ -106,10 +107,9 @@ fn make(
         hooks: &Hooks::default(),
         hook_options: &HookOptions::default(),
         last_capability: facts.last_capability,
-        cgroup_layout: facts.cgroup,
     };
     let spawn = Spawn { plan: &plan.spawn, request, fds, on_warning: runtime.on_warning };
-    settle(spawn, options)
+    settle(spawn, options, front.filter(|_| options.console_socket.is_none()))
 }
 
 fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {
@@ -131,7 +131,11 @@ fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {
     })
 }
 
-fn settle(spawn: Spawn<'_>, options: &ExecOptions) -> Result<Child> {
+fn settle(
+    spawn: Spawn<'_>,
+    options: &ExecOptions,
+    front: Option<&Front>,
+) -> Result<(Child, Option<Relay<'static>>)> {
     let (on_warning, process) = (spawn.on_warning, &spawn.request.plan.process);
     let Spawned { child, pid, sync } = spawn::spawn(spawn)?;
     let Some(made) = child.made() else { return Err(unexpected()) };
@@ -142,17 +146,18 @@ fn settle(spawn: Spawn<'_>, options: &ExecOptions) -> Result<Child> {
             _ => return Err(unexpected()),
         }
     }
-    limits::apply(pid, process)?;
+    set_limits(pid, &process.pointer, &process.rlimits)?;
     if let Some(socket) = &options.pidfd_socket {
         console::send_pidfd(socket, made.pidfd.as_fd(), PidfdKind::Exec)?;
     }
     if let Some(path) = &options.pid_file {
         write_pid_file(path, pid)?;
     }
+    let relay = front.filter(|_| process.terminal).map(Front::relay).transpose()?;
     sync.send(&ToInit::Continue)?;
     // The end of the socket tells that execve succeeded.
     match sync.receive()? {
-        None => child.keep().ok_or_else(unexpected),
+        None => child.keep().ok_or_else(unexpected).map(|child| (child, relay)),
         Some((FromInit::Error(error), _)) => Err(error),
         Some(_) => Err(unexpected()),
     }

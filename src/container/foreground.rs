@@ -1,7 +1,7 @@
 //! Waiting for a process in the foreground (`run` and `exec` without `--detach`): signals go to it, orphans are reaped,
 //! its terminal is relayed, its exit code becomes ours. One poll loop, no thread.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -10,19 +10,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{WaitOptions, WaitStatus};
 
 use super::console::{Relay, Stream};
+use super::guard::Child;
 use super::notify_socket::Listener;
 use super::signal;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys;
-
-/// The process that is waited for: a child of ours.
-#[derive(Debug)]
-pub(crate) struct Child {
-    /// In our pid namespace.
-    pub pid: i32,
-    /// Its descriptor.
-    pub pidfd: OwnedFd,
-}
 
 /// Signals to this process, kept for the container's. To be made before the container is, so that none is lost and
 /// none ends this process half-way; dropped, it restores the signal mask.

@@ -4,6 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
+use super::intel_rdt::Group;
+use super::net_devices::Moved;
 use super::store::Directory;
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Result, Warning};
@@ -18,7 +20,7 @@ pub(crate) struct Guard<T: Undo> {
 /// What it takes to undo.
 pub(crate) trait Undo {
     /// Takes it back. Failures become warnings: they never replace the cause.
-    fn undo(&mut self) -> Result<()>;
+    fn undo(&mut self) -> Result<Vec<Warning>>;
 }
 
 impl<T: Undo> Guard<T> {
@@ -40,22 +42,43 @@ impl<T: Undo> Guard<T> {
 
 impl<T: Undo> Drop for Guard<T> {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.made.as_mut().map(Undo::undo) {
-            (self.on_warning)(&Warning::ignored(&error));
+        match self.made.as_mut().map(Undo::undo) {
+            Some(Ok(warnings)) => warnings.iter().for_each(self.on_warning),
+            Some(Err(error)) => (self.on_warning)(&Warning::ignored(&error)),
+            None => {}
         }
     }
 }
 
 impl Undo for Directory {
-    fn undo(&mut self) -> Result<()> {
-        self.remove()
+    fn undo(&mut self) -> Result<Vec<Warning>> {
+        self.remove().map(|()| Vec::new())
+    }
+}
+
+impl Undo for Group {
+    fn undo(&mut self) -> Result<Vec<Warning>> {
+        Ok(self.remove())
+    }
+}
+
+/// Network devices of the host in a container that is not there yet.
+pub(crate) struct MovedDevices {
+    pub moved: Option<Moved>,
+    /// Of the container.
+    pub namespace: OwnedFd,
+}
+
+impl Undo for MovedDevices {
+    fn undo(&mut self) -> Result<Vec<Warning>> {
+        Ok(self.moved.take().map(|moved| moved.undo(self.namespace.as_fd())).unwrap_or_default())
     }
 }
 
 impl Undo for Cgroup {
-    fn undo(&mut self) -> Result<()> {
+    fn undo(&mut self) -> Result<Vec<Warning>> {
         self.signal_all(libc::SIGKILL)?;
-        self.destroy()
+        self.destroy().map(|()| Vec::new())
     }
 }
 
@@ -77,11 +100,11 @@ impl Child {
 }
 
 impl Undo for Child {
-    fn undo(&mut self) -> Result<()> {
+    fn undo(&mut self) -> Result<Vec<Warning>> {
         match sys::signal::send(self.pidfd.as_fd(), libc::SIGKILL) {
             Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
             Err(errno) => return Err(errno).context(|| format!("kill process {}", self.pid)),
         }
-        self.reap()
+        self.reap().map(|()| Vec::new())
     }
 }

@@ -1,17 +1,36 @@
 //! When hooks run and what their failure means (runtime.md#lifecycle). How one runs is `init::hooks`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use crate::error::{Result, Warning};
-use crate::init::hooks::{HookOptions, run, run_all};
+use crate::init::hooks::{HookOptions, open_log, run, run_all};
 use crate::plan::hooks::Hooks;
 use crate::state::{State, Status};
 
-/// What the annotations of a container say about its hooks.
-pub(super) fn options(annotations: &BTreeMap<String, String>) -> HookOptions<'static> {
-    let path = |key: &str| annotations.get(key).map(PathBuf::from);
-    HookOptions { directory: None, stdout: path("run.oci.hooks.stdout"), stderr: path("run.oci.hooks.stderr") }
+/// The files that the annotations of a container name for what its hooks print.
+#[derive(Debug)]
+pub(super) struct HookLogs {
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+impl HookLogs {
+    /// Opens them.
+    pub fn open(annotations: &BTreeMap<String, String>) -> Result<HookLogs> {
+        let open = |key: &str| annotations.get(key).map(|path| open_log(Path::new(path))).transpose();
+        Ok(HookLogs { stdout: open("run.oci.hooks.stdout")?, stderr: open("run.oci.hooks.stderr")? })
+    }
+
+    /// What the hooks are run with.
+    pub fn options(&self) -> HookOptions<'_> {
+        HookOptions {
+            directory: None,
+            stdout: self.stdout.as_ref().map(AsFd::as_fd),
+            stderr: self.stderr.as_ref().map(AsFd::as_fd),
+        }
+    }
 }
 
 /// prestart and createRuntime: the namespaces exist, the root is not yet entered. A failure ends the creation.
@@ -23,7 +42,11 @@ pub(super) fn run_runtime(hooks: &Hooks, state: &State, pid: i32, options: &Hook
 
 /// poststart: the program runs. A failure stops the container.
 pub(super) fn run_poststart(hooks: &Hooks, state: &State) -> Result<()> {
-    run_all(&hooks.poststart, &state.to_hook_json(Status::Running, state.pid), &options(&state.annotations))
+    if hooks.poststart.is_empty() {
+        return Ok(());
+    }
+    let logs = HookLogs::open(&state.annotations)?;
+    run_all(&hooks.poststart, &state.to_hook_json(Status::Running, state.pid), &logs.options())
 }
 
 /// poststop: the container is gone. Every hook runs; failures are warnings.

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::plan::IntelRdt;
 
@@ -19,8 +21,17 @@ pub(crate) fn mount_point(mountinfo: &str) -> Option<PathBuf> {
     })
 }
 
+/// Where resctrl is mounted.
+pub(crate) fn root() -> Result<PathBuf> {
+    let path = "/proc/self/mountinfo";
+    let mountinfo = fs::read_to_string(path).context(|| format!("read {path}"))?;
+    mount_point(&mountinfo).ok_or_else(|| {
+        Error::new(Kind::Unsupported, "resctrl is not mounted").at(POINTER).hint("mount -t resctrl resctrl /sys/fs/resctrl")
+    })
+}
+
 /// The directories of one container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Group {
     class: PathBuf,
     /// The class did not exist before, so it goes with the container.
@@ -43,19 +54,6 @@ impl Group {
                 Err(error)
             }
         }
-    }
-
-    /// The group of a container that was created before, to be removed; `made_class` is what [`Group::made_class`]
-    /// said then.
-    pub(crate) fn existing(root: &Path, id: &str, rdt: &IntelRdt, made_class: bool) -> Group {
-        let class = root.join(rdt.clos_id.as_deref().unwrap_or(id));
-        let monitoring = rdt.enable_monitoring.then(|| class.join("mon_groups").join(id));
-        Group { class, made_class, monitoring }
-    }
-
-    /// Whether the class of service goes with the container.
-    pub(crate) fn made_class(&self) -> bool {
-        self.made_class
     }
 
     fn fill(&mut self, root: &Path, id: &str, rdt: &IntelRdt) -> Result<()> {

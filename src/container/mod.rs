@@ -2,17 +2,17 @@
 //!
 //! Uses `init`, `sync`, `cgroup`, `fs`, `sys`, and `plan` as data. Called by `cli` and by users of the library.
 
+mod activation;
 mod console;
 mod create;
 mod delete;
 mod exec;
 mod foreground;
+mod front;
 mod guard;
 mod helper;
 mod hooks;
 mod intel_rdt;
-mod limits;
-mod listen_fds;
 mod liveness;
 mod net_devices;
 mod notify_socket;
@@ -24,7 +24,6 @@ mod signal;
 mod spawn;
 mod start;
 mod store;
-mod terminal;
 
 use std::path::{Path, PathBuf};
 

@@ -43,6 +43,11 @@ impl NotifySocket {
         Some(NotifySocket { directory: state_directory.join("notify"), manager })
     }
 
+    /// Whether `create` made its directory.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.directory.is_dir()
+    }
+
     /// Makes the directory that is to be mounted at [`MOUNT_DESTINATION`], and gives its path.
     pub(crate) fn prepare(&self) -> Result<&Path> {
         let make = || format!("make {}", self.directory.display());

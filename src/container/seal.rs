@@ -28,7 +28,8 @@ const OWN_EXECUTABLE: &str = "/proc/self/exe";
 static SEALED: AtomicBool = AtomicBool::new(false);
 
 /// Makes sure that this process executes a file that no container can write: returns at once when it does,
-/// and otherwise executes the program again, with the same arguments and environment, from a sealed copy.
+/// and otherwise executes the program again, with the same arguments and environment, from a sealed copy. All
+/// descriptors but the standard streams are close-on-exec afterwards.
 ///
 /// To be called first thing in `main` by every program that calls [`crate::Runtime::create`], `run` or
 /// [`crate::Container::exec`] itself.
@@ -49,6 +50,8 @@ pub fn seal() -> Result<()> {
         let errno = sys::exec::execveat(copy.as_fd(), &args, &env.collect::<Result<Vec<_>>>()?);
         return Err(Error::sys(errno, "execute the sealed copy of the executable"));
     }
+    // What the caller left open goes to no hook and no helper program; `--preserve-fds` hands some on at the end.
+    sys::fd::cloexec_from(3).context(|| "mark descriptors close-on-exec")?;
     SEALED.store(true, Ordering::Relaxed);
     Ok(())
 }

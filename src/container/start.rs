@@ -1,16 +1,36 @@
 //! `start`: opens the gate, and reports what init could not do behind it.
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{Container, delete, hooks, liveness};
+use super::notify_socket::{Listener, NotifySocket};
+use super::store::InitProcess;
+use super::{Container, activation, delete, hooks, liveness};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::plan::hooks::Hooks;
 use crate::state::Status;
 use crate::sync::gate;
+use crate::sys;
 
-/// Lets init execute the program.
+/// Lets init execute the program, and passes its readiness on if a service manager waits for it.
 pub(super) fn start(container: &Container) -> Result<()> {
+    let listener = listen(container)?;
+    let init = open(container)?;
+    let Some(listener) = listener else { return Ok(()) };
+    let pidfd = sys::fd::pidfd_open(init.pid).context(|| format!("open process {}", init.pid))?;
+    listener.wait(pidfd.as_fd(), init.pid).map(drop)
+}
+
+/// The socket at which the program reports its readiness, if `create` was told of a service manager and `start` is too.
+pub(super) fn listen(container: &Container) -> Result<Option<Listener>> {
+    let socket = activation::notify_socket(container.directory.path());
+    socket.filter(NotifySocket::is_prepared).map(|socket| socket.bind()).transpose()
+}
+
+/// Opens the gate.
+pub(super) fn open(container: &Container) -> Result<InitProcess> {
     let _lock = container.directory.lock()?;
     let record = container.directory.load()?;
     let refused = |text: &'static str| Err(Error::new(Kind::Status, text));
@@ -36,5 +56,5 @@ pub(super) fn start(container: &Container) -> Result<()> {
     if finished.as_ref().is_err_and(|error| error.kind() == Kind::Hook) {
         delete::destroy(container, Some(&record))?;
     }
-    finished
+    finished.map(|()| init)
 }

@@ -7,8 +7,10 @@
 //!   start             the start gate (only its listener, init, makes it mean something)
 //! ```
 
+use std::ffi::{CStr, OsStr};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
@@ -18,6 +20,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 
+use super::intel_rdt::Group;
 use crate::cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::state::{State, Status};
@@ -40,9 +43,9 @@ pub(crate) struct Record {
     /// Whether the configuration has such hooks: `start` and `delete` need not read it otherwise.
     pub poststart_hooks: bool,
     pub poststop_hooks: bool,
-    /// Directory of this container under resctrl, if it was made for it.
+    /// What was made for it under resctrl.
     #[serde(default)]
-    pub intel_rdt: Option<PathBuf>,
+    pub intel_rdt: Option<Group>,
 }
 
 impl Record {
@@ -191,12 +194,20 @@ impl Directory {
         for entry in listing.iter().flatten() {
             let name = entry.file_name();
             if !matches!(name.to_bytes(), b"." | b"..") {
-                unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)
+                self.remove_entry(name)
                     .context(|| format!("remove {}/{}", self.path.display(), name.to_string_lossy()))?;
             }
         }
         unlinkat(AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir)
             .context(|| format!("remove {}", self.path.display()))
+    }
+
+    fn remove_entry(&self, name: &CStr) -> std::io::Result<()> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            // The directory of the notification socket.
+            Err(Errno::EISDIR) => std::fs::remove_dir_all(self.path.join(OsStr::from_bytes(name.to_bytes()))),
+            result => result.map_err(std::io::Error::from),
+        }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {

@@ -170,10 +170,10 @@ fn is_denied(error: &Error) -> bool {
 
 /// prlimit(2) for each limit; for the parent, since a child in a user namespace may not raise what the parent may.
 pub(crate) fn set_limits(pid: i32, process_pointer: &str, limits: &[Rlimit]) -> Result<()> {
-    for limit in limits {
+    for (index, limit) in limits.iter().enumerate() {
         sys::process::set_limit(pid, limit.resource, limit.soft, limit.hard)
             .context(|| format!("set the limit {} to {}:{}", limit.name, limit.soft, limit.hard))
-            .map_err(|error| error.at(pointer::join(process_pointer, "rlimits")))?;
+            .map_err(|error| error.at(format!("{process_pointer}/rlimits/{index}")))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 //! the process, by a list that a cloned child does not have right. The crate `caps` sets one of the three sets a
 //! call, and between two such calls inheritable may exceed permitted, which the kernel refuses; `plan` uses its names.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use rustix::fs::{FileType, Gid, Uid};

@@ -21,16 +21,18 @@ pub(crate) mod pivot;
 pub(crate) mod proc_file;
 pub(crate) mod rootfs;
 pub(crate) mod sysctl;
+#[cfg(test)]
+pub(crate) mod test_thread;
 
 use std::convert::Infallible;
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::cgroup::JoinFds;
-use crate::error::{Context as _, Error, Result, Warning};
-use crate::fs::{Procfs, Root};
-use crate::host::CgroupLayout;
+use crate::error::{Context as _, Error, Result};
+use crate::fs::Procfs;
 use crate::plan::hooks::Hooks;
 use crate::plan::mounts::{MountPlan, MountSource};
 use crate::plan::namespaces::Kind;
@@ -43,9 +45,7 @@ use crate::sync::{ChildEnd, gate};
 use crate::sys::clone::exit_now;
 use crate::sys::namespace::unshare;
 use crate::sys::fd;
-use crate::sys::socket::send_message;
 use attributes::AffinityMoment;
-use console::Console;
 use hooks::HookOptions;
 use join::Joins;
 use mount::cgroup::CgroupView;
@@ -68,7 +68,6 @@ pub(crate) struct InitRequest<'a> {
     pub hook_options: &'a HookOptions<'a>,
     /// Highest capability that the kernel knows.
     pub last_capability: u8,
-    pub cgroup_layout: CgroupLayout,
 }
 
 /// What init is born with. Everything else that is open is closed.
@@ -165,7 +164,8 @@ fn prepare(
 ) -> Result<(Prepared, Option<OwnedFd>)> {
     let InitRequest { plan, .. } = *request;
     let pid = sync.wait_go()?;
-    close_inherited(request.preserve_fds, &fds, sync)?;
+    close_inherited(request, &fds, sync)?;
+    attributes::set_umask(0o022);
     attributes::set_affinity(&plan.process, AffinityMoment::Initial)?;
     attributes::reset_signals()?;
     fds.cgroup.join_tasks()?;
@@ -173,7 +173,7 @@ fn prepare(
     enter_namespaces(request, &fds.joins, born)?;
     attributes::new_session()?;
     if let Some(name) = &plan.session_keyring {
-        warn(sync, attributes::new_session_keyring(name)?);
+        join_keyring(&plan.process, name, sync)?;
     }
     set_names(plan)?;
     match &plan.rootfs {
@@ -181,7 +181,11 @@ fn prepare(
             let given = Given { console: fds.console, sources: fds.sources, cgroups, sync, pid };
             make_root(request, rootfs, given)?;
         }
-        None => join_terminal(&plan.process, fds.console)?,
+        None => {
+            if let Some(socket) = fds.console.filter(|_| plan.process.terminal) {
+                console::join(plan.process.console_size, plan.process.uid, socket.as_fd())?;
+            }
+        }
     }
     enter_directory(&plan.process)?;
     let program = payload::find(&plan.process)?;
@@ -209,6 +213,9 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
         // Loading a filter needs CAP_SYS_ADMIN then, which the program may not keep.
         load_filter(request, line)?;
     }
+    if process.uid != 0 {
+        credentials::own_standard_streams(process.uid)?;
+    }
     credentials::drop_bounding(process.capabilities.bounding, request.last_capability)?;
     credentials::switch_user(process)?;
     attributes::set_umask(process.umask);
@@ -222,11 +229,13 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
 
 /// Closes what this process was born with by accident: nothing of the host may wait in a container, not even
 /// close-on-exec. Own descriptors have higher numbers than those that the caller passes on.
-fn close_inherited(preserve: u32, fds: &InitFds, sync: &ChildEnd) -> Result<()> {
+fn close_inherited(request: &InitRequest<'_>, fds: &InitFds, sync: &ChildEnd) -> Result<()> {
+    let (preserve, options) = (request.preserve_fds, request.hook_options);
     let mut kept: Vec<i32> = vec![sync.as_fd().as_raw_fd()];
     kept.extend(fds.gate.iter().chain(&fds.console).map(AsRawFd::as_raw_fd));
-    kept.extend(fds.cgroup.descriptors().chain(fds.sources.descriptors()).map(|fd| fd.as_raw_fd()));
-    kept.extend(fds.joins.descriptors());
+    kept.extend(fds.cgroup.descriptors().map(|fd| fd.as_raw_fd()));
+    kept.extend(fds.sources.descriptors().chain(fds.joins.descriptors()));
+    kept.extend([options.stdout, options.stderr].into_iter().flatten().map(|fd| fd.as_raw_fd()));
     kept.sort_unstable();
     let mut first = 3 + preserve;
     for fd in kept.into_iter().filter_map(|fd| u32::try_from(fd).ok()).filter(|&fd| fd >= 3 + preserve) {
@@ -248,7 +257,7 @@ fn pass_descriptors(preserve: u32) -> Result<()> {
 fn cgroup_view(request: &InitRequest<'_>) -> Result<Option<CgroupView>> {
     let is_cgroup = |mount: &MountPlan| matches!(mount.source, MountSource::Cgroup { .. });
     let wanted = request.plan.rootfs.as_ref().is_some_and(|rootfs| rootfs.mounts.iter().any(is_cgroup));
-    wanted.then(|| CgroupView::read(request.cgroup_layout)).transpose()
+    wanted.then(CgroupView::read).transpose()
 }
 
 /// Joins what is joined and unshares what is new, in the order in which each is allowed.
@@ -277,6 +286,20 @@ fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Res
     Ok(())
 }
 
+fn join_keyring(process: &ProcessPlan, name: &CStr, sync: &ChildEnd) -> Result<()> {
+    let label = process.selinux_label.as_deref();
+    if label.is_some() {
+        labels::set_key_label(Procfs::open()?.as_fd(), &process.pointer, label)?;
+    }
+    if let Some(warning) = attributes::new_session_keyring(name)? {
+        sync.warn(warning);
+    }
+    match label {
+        Some(_) => labels::set_key_label(Procfs::open()?.as_fd(), &process.pointer, None),
+        None => Ok(()),
+    }
+}
+
 fn set_names(plan: &InitPlan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         attributes::set_hostname(name)?;
@@ -293,22 +316,6 @@ fn set_names(plan: &InitPlan) -> Result<()> {
     sysctl::set(Procfs::open()?.as_fd(), &plan.sysctls)
 }
 
-/// A terminal for a process that enters a finished container.
-fn join_terminal(process: &ProcessPlan, socket: Option<OwnedFd>) -> Result<()> {
-    let Some(socket) = socket.filter(|_| process.terminal) else { return Ok(()) };
-    let root = Root::open(Path::new("/"))?;
-    let console = Console::open(&root, &Procfs::open()?, process.console_size, process.uid)?;
-    send_master(&socket, console.take_over()?)
-}
-
-/// Hands the master of the terminal to whoever listens on the console socket.
-fn send_master(socket: &OwnedFd, master: OwnedFd) -> Result<()> {
-    // The name of the master is what engines get from other runtimes as the message itself.
-    send_message(socket.as_fd(), b"/dev/ptmx", Some(master.as_fd()))
-        .context(|| "send the terminal to the console socket")
-        .map(drop)
-}
-
 /// What [`make_root`] is given besides its plan.
 struct Given<'a> {
     console: Option<OwnedFd>,
@@ -323,8 +330,8 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
     let Given { console, mut sources, cgroups, sync, pid } = given;
     let process = &request.plan.process;
     let mut root = rootfs::prepare(plan, &mut sources)?;
-    mount::mount_all(&mut root, plan, &mut sources, cgroups.as_ref())?;
-    devices::make_all(&root, plan)?;
+    mount::mount_all(plan, &mut root, &mut sources, cgroups.as_ref())?;
+    devices::make_all(plan, &root)?;
     if request.stop_at_rootfs {
         sync.send(&FromInit::RootfsReady)?;
         sync.wait_continue()?;
@@ -334,11 +341,12 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
         hooks::run_all(&request.hooks.create_container, &state, request.hook_options)?;
     }
     if let Some(socket) = console.filter(|_| process.terminal) {
-        let terminal = Console::open(&root, &Procfs::open()?, process.console_size, process.uid)?;
-        terminal.place(&root)?;
-        send_master(&socket, terminal.take_over()?)?;
+        console::make(&root, process.console_size, process.uid, socket.as_fd())?;
     }
-    masks::apply(&root, plan)?;
+    // Before the root may become read-only; [`enter_directory`] finds it made.
+    root.make_dir_all(Path::new(OsStr::from_bytes(process.cwd.to_bytes())))
+        .map_err(|error| error.at(pointer::join(&process.pointer, "cwd")))?;
+    masks::apply(plan, &root)?;
     rootfs::seal(plan, &root)?;
     pivot::enter(root, plan.pivot)?;
     rootfs::propagate(plan)
@@ -355,10 +363,4 @@ fn load_filter(request: &InitRequest<'_>, line: &Line) -> Result<()> {
     let Some(filter) = &request.plan.seccomp else { return Ok(()) };
     let _ = (filter, line);
     Ok(())
-}
-
-fn warn(sync: &ChildEnd, warning: Option<Warning>) {
-    if let Some(warning) = warning {
-        sync.warn(warning);
-    }
 }

@@ -12,7 +12,7 @@ use super::text::{c_string, number, path_text};
 use crate::error::{Error, Result, Warning};
 
 /// One entry of `mounts`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MountPlan {
     /// Position in `mounts`, for messages: `/mounts/INDEX`.
     pub index: usize,
@@ -47,7 +47,7 @@ pub(crate) struct MountPlan {
 }
 
 /// What is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum MountSource {
     /// `bind` or `rbind`: a path of the host (already made absolute against the bundle).
     Bind { path: CString, recursive: bool },
@@ -58,6 +58,7 @@ pub(crate) enum MountSource {
     /// `remount` without bind: changes the options of what is mounted at the destination.
     Remount { bind: bool },
     /// An entry whose only words are propagation flags: applied to what is mounted at the destination.
+    #[default]
     PropagationOnly,
 }
 

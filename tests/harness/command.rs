@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Lab, PATIENCE, runtime_path, strict};
+use super::{Lab, PATIENCE, strict};
 
 /// A command of the runtime.
 pub struct Cmd<'a> {
@@ -105,10 +105,7 @@ impl<'a> Cmd<'a> {
             argv.extend(become_user(lab, user.uid, user.subordinate.is_some()));
         }
         argv.extend(self.wrapper);
-        argv.push(match &lab.user {
-            Some(_) => lab.path("runtime").to_str().unwrap().to_owned(),
-            None => runtime_path().to_str().unwrap().to_owned(),
-        });
+        argv.push(lab.runtime.to_str().unwrap().to_owned());
         if self.root {
             argv.extend(["--root".into(), lab.state_root().to_str().unwrap().to_owned()]);
         }

@@ -80,6 +80,8 @@ pub struct User {
 pub struct Lab {
     pub dir: PathBuf,
     pub tag: String,
+    /// The runtime of this lab: a copy of its own where a test may ruin it or an unprivileged user runs it.
+    pub runtime: PathBuf,
     pub user: Option<User>,
     counter: AtomicUsize,
 }
@@ -94,7 +96,7 @@ impl Lab {
         assert!(rustix::process::geteuid().is_root(), "these tests need root");
         fs::create_dir(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        Lab { dir, tag, user: None, counter: AtomicUsize::new(0) }
+        Lab { dir, tag, runtime: runtime_path(), user: None, counter: AtomicUsize::new(0) }
     }
 
     /// A lab whose runtime runs as an unprivileged user.
@@ -106,7 +108,7 @@ impl Lab {
             lab.give(&lab.dir.join(name), user.uid);
         }
         // The runtime may lie below a directory that only root can enter.
-        fs::copy(runtime_path(), lab.dir.join("runtime")).unwrap();
+        lab.copy_runtime();
         if let Some((first, size)) = subordinate {
             let passwd = fs::read_to_string("/etc/passwd").unwrap();
             let uid = user.uid;
@@ -115,6 +117,12 @@ impl Lab {
         }
         lab.user = Some(user);
         lab
+    }
+
+    /// Goes on with a copy of the runtime in the lab.
+    pub fn copy_runtime(&mut self) {
+        self.runtime = self.dir.join("runtime");
+        fs::copy(runtime_path(), &self.runtime).unwrap();
     }
 
     /// Makes `uid` the owner of `path` and of everything below it.

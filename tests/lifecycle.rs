@@ -376,7 +376,7 @@ fn state_directory_without_content_is_listed_around_and_deleted() {
     assert!(list.stdout.contains(&healthy.id));
     assert_eq!(lab.cmd(&["state", &broken]).output().code(), 1);
     lab.cmd(&["delete", "--force", &broken]).output().ok();
-    assert_eq!(lab.states(), [healthy.id.clone()]);
+    assert_eq!(lab.states(), std::slice::from_ref(&healthy.id));
 }
 
 #[test]

@@ -38,8 +38,12 @@ pub fn remove(lab: &Lab) {
     for mount in mounts(&lab.tag).into_iter().rev() {
         let _ = nix::mount::umount2(mount.as_str(), nix::mount::MntFlags::MNT_DETACH);
     }
-    for group in cgroups(&lab.tag).into_iter().rev() {
+    // What is frozen does not die.
+    for group in cgroups(&lab.tag) {
         let _ = fs::write(group.join("freezer.state"), "THAWED");
+        let _ = fs::write(group.join("cgroup.freeze"), "0");
+    }
+    for group in cgroups(&lab.tag).into_iter().rev() {
         for _ in 0..100 {
             match fs::remove_dir(&group) {
                 Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => std::thread::sleep(Duration::from_millis(10)),
@@ -69,7 +73,8 @@ pub fn cgroups(tag: &str) -> Vec<PathBuf> {
                 continue;
             }
             let path = entry.path();
-            if path.as_os_str().to_str().is_some_and(|p| p.contains(tag)) {
+            // Some runtimes make plain directories where a test has hidden a hierarchy.
+            if path.as_os_str().to_str().is_some_and(|p| p.contains(tag)) && path.join("cgroup.procs").exists() {
                 found.push(path.clone());
             }
             if depth > 0 {

@@ -239,7 +239,7 @@ mod privileged {
 
     fn apply(process: &ProcessPlan) -> Option<Warning> {
         drop_bounding(process.capabilities.bounding, last_capability()).unwrap();
-        switch_user(proc().as_fd(), process).unwrap();
+        switch_user(process).unwrap();
         set_capabilities("/process", &process.capabilities).unwrap()
     }
 
@@ -335,7 +335,7 @@ mod privileged {
         in_thread(|| {
             set_capabilities("/process", &Capabilities::default()).unwrap();
             let process = ProcessPlan { pointer: "/process".to_owned(), ..ProcessPlan::default() };
-            let error = switch_user(proc().as_fd(), &process).unwrap_err();
+            let error = switch_user(&process).unwrap_err();
             assert_eq!(error.pointer(), Some("/process/user/additionalGids"));
         });
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::process::Process;
 use super::resources::ResourcesConfig;
-use super::shape::{Map, entries, nullable, object, object_entries, objects, optional_object};
+use super::shape::{Map, Names, entries, nullable, object, object_entries, objects, optional_object};
 
 /// config.json. Properties that are not named here are ignored (config.md#extensibility).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -149,7 +149,7 @@ pub(crate) struct Seccomp {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Syscall {
     #[serde(default, deserialize_with = "nullable")]
-    pub names: Vec<String>,
+    pub names: Names,
     pub action: oci::LinuxSeccompAction,
     #[serde(default)]
     pub errno_ret: Option<u32>,

@@ -43,7 +43,8 @@ impl SpawnPlan {
     pub fn new(namespaces: &Namespaces, user: &UserNamespace, facts: &HostFacts) -> SpawnPlan {
         let new = |kind| namespaces.is_new(kind);
         let joined = |kind| namespaces.is_joined(kind);
-        let unprivileged = facts.euid != 0 || facts.in_user_namespace;
+        // Root of a user namespace has every right over those below; an ordinary user gets them by joining.
+        let unprivileged = facts.euid != 0;
         let join_before_user = new(Kind::User)
             && Kind::ALL.into_iter().any(|kind| joined(kind) && kind != Kind::User && kind != Kind::Pid);
         let intermediate = join_before_user
@@ -122,4 +123,73 @@ pub(crate) struct TimeOffset {
 pub(crate) enum Clock {
     Monotonic,
     Boottime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::CgroupLayout;
+    use crate::plan::namespaces::Membership;
+
+    fn plan(new: &[Kind], joined: &[Kind], euid: u32) -> SpawnPlan {
+        let mut namespaces = Namespaces::default();
+        new.iter().for_each(|&kind| namespaces.set(kind, Membership::New));
+        let join = || Membership::Join { path: c"/ns".to_owned(), index: 0 };
+        joined.iter().for_each(|&kind| namespaces.set(kind, join()));
+        let facts = HostFacts {
+            euid,
+            egid: 0,
+            rootless: euid != 0,
+            cgroup: CgroupLayout::None,
+            last_capability: 40,
+            effective_capabilities: 0,
+            apparmor: false,
+            selinux: false,
+            in_user_namespace: false,
+        };
+        SpawnPlan::new(&namespaces, &UserNamespace::default(), &facts)
+    }
+
+    #[test]
+    fn new_chooses_the_way_of_the_table() {
+        use Kind::{Net, Pid, Time, User};
+        use Way::{Direct, Intermediate};
+        for (new, joined, euid, way) in [
+            (&[Pid][..], &[][..], 0, Direct),
+            (&[], &[Pid], 0, Direct),
+            (&[Pid, Time], &[], 0, Direct),
+            (&[], &[Pid, Time], 0, Direct),
+            (&[User, Pid], &[], 0, Direct),
+            (&[User], &[], 1000, Direct),
+            (&[User], &[Pid], 0, Direct),
+            (&[User, Time], &[], 0, Intermediate),
+            (&[Pid], &[User], 0, Intermediate),
+            (&[Time], &[User], 0, Intermediate),
+            (&[], &[User, Pid], 0, Direct),
+            (&[], &[User, Pid], 1000, Intermediate),
+            (&[User, Pid], &[Net], 0, Intermediate),
+            (&[Pid], &[Net], 0, Direct),
+        ] {
+            assert_eq!(plan(new, joined, euid).way, way, "new {new:?} joined {joined:?} by {euid}");
+        }
+    }
+
+    #[test]
+    fn new_everything_new_is_made_once_and_never_too_early() {
+        let never = Kind::Cgroup.flag() | Kind::Time.flag();
+        for user in [true, false] {
+            let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|&kind| user || kind != Kind::User).collect();
+            let without_time: Vec<Kind> = kinds.iter().copied().filter(|&kind| kind != Kind::Time).collect();
+            for (kinds, direct) in [(&kinds, !user), (&without_time, true)] {
+                let plan = plan(kinds, &[], 0);
+                let all = kinds.iter().fold(0, |flags, kind| flags | kind.flag());
+                let outside = if direct { never } else { never | Kind::User.flag() };
+                assert_eq!(plan.clone_flags & plan.unshare_flags, 0);
+                assert_eq!(plan.clone_flags | plan.unshare_flags, all & !outside, "{kinds:?}");
+                if user {
+                    assert_eq!(plan.clone_flags & Kind::Net.flag(), 0, "sysfs would belong to nobody");
+                }
+            }
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub(super) fn absolute(path: &str, what: &str, pointer: impl FnOnce() -> String)
 }
 
 /// A path of `oci_spec`, which keeps as `Path` what JSON could only give as text.
-pub(super) fn path_text<'a>(path: &'a std::path::Path, pointer: impl FnOnce() -> String) -> Result<&'a str> {
+pub(super) fn path_text(path: &std::path::Path, pointer: impl FnOnce() -> String) -> Result<&str> {
     path.to_str().ok_or_else(|| Error::config(pointer(), "not UTF-8"))
 }
 

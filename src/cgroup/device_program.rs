@@ -94,7 +94,7 @@ fn compile_exception(exception: &Exception, default_allow: bool) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::resources::config::DeviceRuleConfig;
+    use crate::bundle::resources::DeviceRuleConfig;
 
     /// Runs `program` as the kernel would.
     fn run(program: &[u64], kind: u32, access: u32, major: u32, minor: u32) -> bool {

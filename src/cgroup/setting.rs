@@ -248,7 +248,7 @@ pub(super) fn check_before_update(record: &Record, resources: &Resources) -> Res
 mod tests {
     use super::super::record::Version;
     use super::*;
-    use crate::plan::resources::ResourcesConfig;
+    use crate::bundle::resources::ResourcesConfig;
 
     fn record(v1: &[&str], v2: Option<&[&str]>) -> Record {
         let hierarchy = |version, controllers: &[&str]| Hierarchy {

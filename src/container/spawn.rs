@@ -49,7 +49,7 @@ pub(crate) fn spawn(spawn: Spawn<'_>) -> Result<Spawned> {
 
 fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spawned> {
     let Spawn { plan, request, fds, on_warning } = spawn;
-    let children = ChildNamespaces::prepare(plan, &fds)?;
+    let children = ChildNamespaces::prepare(plan, request.plan.namespaces.is_new(Kind::Time), &fds)?;
     let unified = fds.cgroup.unified();
     let (cloned, in_cgroup) = clone_into(plan.clone_flags, unified)?;
     let Cloned::Parent { pid, pidfd } = cloned else {
@@ -71,20 +71,19 @@ fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spaw
 /// sibling of itself. It stays outside of the cgroup, where it would count against a limit of one process.
 fn through_intermediate(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spawned> {
     let Spawn { plan, request, fds, on_warning } = spawn;
-    let user = plan.clone_flags & Kind::User.flag();
-    let (cloned, _) = clone_into(user, None)?;
+    let (cloned, _) = clone_into(0, None)?;
     let Cloned::Parent { pid, pidfd } = cloned else {
         drop(sync);
         init::intermediate::run(plan, request, fds, child_end)
     };
     drop(child_end);
     let intermediate = Guard::new(Child { pid, pidfd }, on_warning);
-    if user != 0 {
-        write_id_maps(plan, pid)?;
-    }
-    sync.send(&ToInit::Go { pid })?;
     let (frame, passed) = loop {
         match expect(&sync, intermediate.made(), on_warning)? {
+            (FromInit::UserNamespace, _) => {
+                write_id_maps(plan, pid)?;
+                sync.send(&ToInit::Continue)?;
+            }
             (FromInit::TimeNamespace, _) => {
                 write_time_offsets(&pid.to_string(), &plan.time_offsets)?;
                 sync.send(&ToInit::Continue)?;
@@ -150,13 +149,13 @@ struct ChildNamespaces {
 }
 
 impl ChildNamespaces {
-    fn prepare(plan: &SpawnPlan, fds: &InitFds) -> Result<Self> {
+    fn prepare(plan: &SpawnPlan, time: bool, fds: &InitFds) -> Result<Self> {
         let mut own = Vec::new();
         if fds.joins.has(Kind::Pid) {
             own.push((open_own("pid")?, Kind::Pid.flag()));
             fds.joins.join(Kind::Pid.flag())?;
         }
-        if !plan.time_offsets.is_empty() || plan.unshare_flags & Kind::Time.flag() != 0 {
+        if time {
             own.push((open_own("time")?, Kind::Time.flag()));
             unshare(Kind::Time.flag()).context(|| "unshare the time namespace")?;
             let children = ChildNamespaces { own };

@@ -15,21 +15,28 @@ use crate::sys::namespace::unshare;
 /// The intermediate's whole life.
 pub(crate) fn run(plan: &SpawnPlan, request: InitRequest<'_>, fds: InitFds, sync: ChildEnd) -> ! {
     super::enter_child();
-    match steps(plan, &fds, &sync) {
+    match steps(plan, &request, &fds, &sync) {
         Err(error) => fail(&sync, error),
         Ok(refused) => super::run(request, fds, sync, Born::OfIntermediate { refused }),
     }
 }
 
 /// Returns in init only, with the namespaces that are still to be joined.
-fn steps(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<u64> {
-    sync.wait_go()?;
+fn steps(plan: &SpawnPlan, request: &InitRequest<'_>, fds: &InitFds, sync: &ChildEnd) -> Result<u64> {
+    let namespaces = &request.plan.namespaces;
     let mut refused = 0;
     fds.joins.join_privileged(!(Kind::User.flag() | Kind::Pid.flag()), &mut refused)?;
+    if namespaces.is_new(Kind::User) {
+        unshare(Kind::User.flag()).context(|| "unshare the user namespace")?;
+        sync.send(&FromInit::UserNamespace)?;
+        sync.wait_continue()?;
+    }
     // One call for both where a process is joined.
     fds.joins.join(Kind::User.flag() | Kind::Pid.flag())?;
-    credentials::become_root()?;
-    if plan.unshare_flags & Kind::Time.flag() != 0 {
+    if namespaces.is_new(Kind::User) || fds.joins.has(Kind::User) {
+        credentials::become_root()?;
+    }
+    if namespaces.is_new(Kind::Time) {
         unshare(Kind::Time.flag()).context(|| "unshare the time namespace")?;
         sync.send(&FromInit::TimeNamespace)?;
         sync.wait_continue()?;
@@ -39,7 +46,7 @@ fn steps(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<u64> {
 
 /// Clones init: returns in init only, the intermediate ends here.
 fn clone_init(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<()> {
-    let flags = plan.clone_flags & !Kind::User.flag() | libc::CLONE_PARENT as u64;
+    let flags = plan.clone_flags | libc::CLONE_PARENT as u64;
     let into_cgroup = fds.cgroup.unified();
     let (cloned, in_cgroup) = match clone(CloneRequest { flags, into_cgroup }) {
         Ok(cloned) => (cloned, true),

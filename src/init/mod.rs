@@ -279,7 +279,7 @@ fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Res
     // Whoever was dumpable for the sake of its id maps is so no longer.
     attributes::set_dumpable(false)?;
     let cgroup = if namespaces.is_new(Kind::Cgroup) { Kind::Cgroup.flag() } else { 0 };
-    let flags = request.unshare_flags & !Kind::Time.flag() | cgroup;
+    let flags = request.unshare_flags | cgroup;
     if flags != 0 {
         unshare(flags).context(|| format!("unshare namespaces {flags:#x}"))?;
     }

@@ -21,10 +21,6 @@ pub(crate) struct SpawnPlan {
     /// Flags that init unshares itself, after the maps are written and everything is joined. Never NEWCGROUP: init
     /// unshares that last, once it sits in its cgroup. Never NEWTIME, NEWUSER, NEWPID.
     pub unshare_flags: u64,
-    /// A new user namespace, and others joined by path, which belong to an outer one: after entering the new one
-    /// there is no right to join them any more. The intermediate joins them first, and makes the user
-    /// namespace afterwards.
-    pub join_before_user: bool,
     /// uid_map of a new user namespace.
     pub uid_mappings: Vec<IdMapping>,
     /// gid_map of a new user namespace.
@@ -45,6 +41,8 @@ impl SpawnPlan {
         let joined = |kind| namespaces.is_joined(kind);
         // Root of a user namespace has every right over those below; an ordinary user gets them by joining.
         let unprivileged = facts.euid != 0;
+        // Namespaces joined by path belong to an outer user namespace: there is no right to join them once the new one
+        // is entered. The intermediate joins them first.
         let join_before_user = new(Kind::User)
             && Kind::ALL.into_iter().any(|kind| joined(kind) && kind != Kind::User && kind != Kind::Pid);
         let intermediate = join_before_user
@@ -65,7 +63,6 @@ impl SpawnPlan {
             way,
             clone_flags: namespaces.flags(|kind, _| new(kind) && at_once.contains(&kind)),
             unshare_flags: namespaces.flags(|kind, _| new(kind) && later.contains(&kind) && !at_once.contains(&kind)),
-            join_before_user,
             uid_mappings: if new_user { user.uid_mappings.clone() } else { Vec::new() },
             gid_mappings: if new_user { user.gid_mappings.clone() } else { Vec::new() },
             map_with_helpers: user.map_with_helpers,

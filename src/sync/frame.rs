@@ -25,7 +25,9 @@ pub(crate) enum ToInit {
 /// Child to parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FromInit {
-    /// The intermediate made a time namespace that nobody has entered: time for its offsets.
+    /// The intermediate unshared the user namespace: its maps are to be written.
+    UserNamespace,
+    /// The intermediate made a time namespace that nobody has entered: its offsets are to be written.
     TimeNamespace,
     /// The intermediate cloned init; its pidfd comes along. `in_cgroup` when the clone put it into cgroup2.
     Born { pid: i32, in_cgroup: bool },
@@ -65,6 +67,7 @@ impl FromInit {
         match self {
             FromInit::Born { pid, in_cgroup } => [&[1, u8::from(*in_cgroup)], pid.to_le_bytes().as_slice()].concat(),
             FromInit::TimeNamespace => vec![7],
+            FromInit::UserNamespace => vec![8],
             FromInit::RootfsReady => vec![2],
             FromInit::Ready => vec![3],
             FromInit::SeccompFd => vec![4],
@@ -90,6 +93,7 @@ impl FromInit {
                 FromInit::Born { pid: reader.number()? as i32, in_cgroup }
             }
             7 => FromInit::TimeNamespace,
+            8 => FromInit::UserNamespace,
             2 => FromInit::RootfsReady,
             3 => FromInit::Ready,
             4 => FromInit::SeccompFd,
@@ -199,6 +203,7 @@ mod tests {
         for frame in [
             FromInit::Born { pid: 7, in_cgroup: true },
             FromInit::TimeNamespace,
+            FromInit::UserNamespace,
             FromInit::RootfsReady,
             FromInit::Ready,
             FromInit::SeccompFd,

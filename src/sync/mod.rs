@@ -4,7 +4,8 @@
 //! parent                                        init
 //! maps, offsets, cgroup, oom score
 //! Go{pid} ────────────────────────────────────▶ join, unshare, hostname, mounts
-//!       [◀── TimeNamespace; offsets; Continue ──▶; ◀── Born{pid} + pidfd; Go{pid} ──▶   with an intermediate]
+//!  [with an intermediate: ◀── UserNamespace; maps; Continue ──▶; ◀── TimeNamespace; offsets; Continue ──▶;
+//!                         ◀── Born{pid} + pidfd; Go{pid} ──▶]
 //!                          ◀───── RootfsReady   (only if hooks ask for it)
 //! prestart + createRuntime hooks
 //! Continue ───────────────────────────────────▶ createContainer hooks, pivot, masks, attributes …

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::host::CgroupLayout;
-use crate::plan::resources::{CgroupManager, ResourcesConfig};
+use crate::bundle::resources::ResourcesConfig;
+use crate::plan::resources::CgroupManager;
 
 fn facts() -> HostFacts {
     let exists = |path: &str| std::path::Path::new(path).exists();

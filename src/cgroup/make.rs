@@ -10,56 +10,64 @@ use rustix::io::Errno;
 use super::layout::{self, Mounted};
 use super::record::{Hierarchy, Record, Version};
 use super::setting::{self, Setting, Translation};
-use super::{Cgroup, devices, file, freeze};
+use super::{devices, file, freeze};
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::host::HostFacts;
 use crate::plan::resources::{CgroupManager, CgroupPath, CgroupPlan, Resources};
 
-/// See [`Cgroup::create`].
-pub(super) fn create(plan: &CgroupPlan, facts: &HostFacts) -> Result<(Cgroup, Vec<Warning>)> {
+/// See [`Cgroup::locate`](super::Cgroup::locate).
+pub(super) fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Record> {
     let path = match &plan.path {
         CgroupPath::Absolute(path) => format!("/{path}"),
         CgroupPath::Relative(path) => path.clone(),
     };
     let mut record = Record { manager: plan.manager, path, hierarchies: Vec::new() };
     if plan.manager == CgroupManager::Disabled {
-        return Ok((Cgroup { record }, no_cgroup(&plan.resources, "control groups are disabled")));
+        return Ok(record);
     }
     let mounted = layout::mounted(facts.cgroup)?;
     if mounted.is_empty() && !facts.rootless {
         return Err(Error::new(Kind::Unsupported, "make a cgroup: no cgroup file system is mounted")
             .hint("mount it, or use --cgroup-manager disabled"));
     }
+    record.hierarchies = place(&mounted, &plan.path)?;
+    if record.hierarchies.first().is_some_and(|first| first.directory.exists()) {
+        refuse_in_use(&record)?;
+    }
+    Ok(record)
+}
+
+/// See [`Cgroup::make`](super::Cgroup::make).
+pub(super) fn make(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts) -> Result<Vec<Warning>> {
+    if plan.manager == CgroupManager::Disabled {
+        return Ok(no_cgroup(&plan.resources, "control groups are disabled"));
+    }
     let mut made = Made::default();
     let mut existed = false;
-    for (mounted, directory) in place(&mounted, &plan.path)? {
-        match made.make(&mounted.mount, &directory) {
+    let mut allowed = Vec::with_capacity(record.hierarchies.len());
+    for hierarchy in std::mem::take(&mut record.hierarchies) {
+        match made.make(&hierarchy.mount, &hierarchy.directory) {
             Ok(fresh) => existed |= !fresh,
             Err(error) if facts.rootless && is_refusal(&error) => continue,
             Err(error) => return Err(error),
         }
-        record.hierarchies.push(Hierarchy {
-            version: mounted.version,
-            name: mounted.mount.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            controllers: mounted.controllers.clone(),
-            mount: mounted.mount.clone(),
-            directory,
-        });
+        allowed.push(hierarchy);
     }
+    record.hierarchies = allowed;
     if existed {
-        refuse_in_use(&record)?;
+        refuse_in_use(record)?;
     }
     if let Some(cpuset) = record.v1("cpuset") {
         inherit_sets(cpuset, &plan.resources)?;
     }
-    prepare_v2(&mut record, &plan.resources)?;
-    let warnings = limit(&record, &plan.resources, facts.rootless, existed)?;
+    prepare_v2(record, &plan.resources)?;
+    let warnings = limit(record, &plan.resources, facts.rootless, existed)?;
     made.keep();
-    Ok((Cgroup { record }, warnings))
+    Ok(warnings)
 }
 
 /// The container's directory in each hierarchy.
-fn place<'a>(mounted: &'a [Mounted], path: &CgroupPath) -> Result<Vec<(&'a Mounted, PathBuf)>> {
+fn place(mounted: &[Mounted], path: &CgroupPath) -> Result<Vec<Hierarchy>> {
     let own = match path {
         CgroupPath::Absolute(_) => String::new(),
         CgroupPath::Relative(_) => layout::own()?,
@@ -76,7 +84,14 @@ fn place<'a>(mounted: &'a [Mounted], path: &CgroupPath) -> Result<Vec<(&'a Mount
             }
         }
     };
-    Ok(mounted.iter().map(|mounted| (mounted, directory(mounted))).collect())
+    let hierarchy = |mounted: &Mounted| Hierarchy {
+        version: mounted.version,
+        name: mounted.mount.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        controllers: mounted.controllers.clone(),
+        mount: mounted.mount.clone(),
+        directory: directory(mounted),
+    };
+    Ok(mounted.iter().map(hierarchy).collect())
 }
 
 /// Directories made so far: removed again, last first, unless kept.

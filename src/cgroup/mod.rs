@@ -27,7 +27,7 @@ mod v2;
 mod privileged;
 
 pub(crate) use join::{JoinFds, SubCgroup};
-pub(crate) use record::{Hierarchy, Record, Version};
+pub(crate) use record::{Hierarchy, Record};
 
 use crate::error::{Result, Warning};
 use crate::host::HostFacts;
@@ -46,7 +46,20 @@ impl Cgroup {
     /// A cgroup that exists is taken if it has no process and is not frozen. A rootless runtime that may not make
     /// cgroups gets none, with a warning if there were limits.
     pub fn create(plan: &CgroupPlan, facts: &HostFacts) -> Result<(Cgroup, Vec<Warning>)> {
-        make::create(plan, facts)
+        let mut cgroup = Cgroup::locate(plan, facts)?;
+        let warnings = cgroup.make(plan, facts)?;
+        Ok((cgroup, warnings))
+    }
+
+    /// The first half of [`Cgroup::create`]: where it is going to be, so that the record can be kept before anything is
+    /// made. What is there already is refused if it is in use.
+    pub fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Cgroup> {
+        make::locate(plan, facts).map(|record| Cgroup { record })
+    }
+
+    /// The second half: makes what [`Cgroup::locate`] found missing.
+    pub fn make(&mut self, plan: &CgroupPlan, facts: &HostFacts) -> Result<Vec<Warning>> {
+        make::make(&mut self.record, plan, facts)
     }
 
     /// The cgroup that `record` describes. Nothing is checked: directories that are gone count as empty.

@@ -6,11 +6,11 @@ use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::seal;
 use super::notify_socket::{ENVIRONMENT, ListenFds, MOUNT_DESTINATION, NotifySocket};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::plan::mounts::{MountPlan, MountSource};
-use crate::sys;
 
 const MOUNT_ATTR_RDONLY: u64 = 1;
 
@@ -23,8 +23,9 @@ pub(super) fn pass_descriptors(preserve: u32, environment: &mut Vec<CString>) ->
     let [fds, pid, names] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].map(env::var_os);
     let listen = ListenFds::new(fds.as_deref(), pid.as_deref(), names.as_deref(), std::process::id());
     let count = preserve.saturating_add(listen.as_ref().map_or(0, |listen| listen.count));
-    if let Some(fd) = (3..i64::from(count) + 3).find(|&fd| !i32::try_from(fd).is_ok_and(sys::fd::is_open)) {
-        return Err(Error::new(Kind::Usage, format!("descriptor {fd} is to be passed on, but is not open")));
+    let passed = seal::passed_descriptors();
+    if i64::from(count) > i64::from(passed) {
+        return Err(Error::new(Kind::Usage, format!("descriptor {} is to be passed on, but is not open", passed + 3)));
     }
     let entries = listen.iter().flat_map(|listen| listen.environment(1));
     environment.extend(entries.filter_map(|entry| CString::new(entry.into_vec()).ok()));

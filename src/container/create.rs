@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
+use nix::errno::Errno;
+
 use super::console::PidfdKind;
 use super::guard::{Child, Guard, MovedDevices};
 use super::hooks::HookLogs;
@@ -71,6 +73,7 @@ pub(super) fn create(
         owner: String::new(),
         annotations: bundle.config().annotations.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
     };
+    check_rootfs(&plan)?;
     let logs = HookLogs::open(&state.annotations)?;
     let directory = Guard::new(Directory::create(&runtime.root, id)?, runtime.on_warning);
     let Some(dir) = directory.made() else { return Err(unexpected()) };
@@ -114,13 +117,14 @@ impl Maker<'_> {
             None => console,
         };
         let joins = Joins::open(&self.plan.init.namespaces)?;
-        let (cgroup, warnings) = Cgroup::create(&self.plan.cgroup, &self.facts)?;
-        warnings.iter().for_each(on_warning);
-        let cgroup = Guard::new(cgroup, on_warning);
-        let Some(made) = cgroup.made() else { return Err(unexpected()) };
-        let mut record = self.record(made);
+        let cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
+        let mut record = self.record(&cgroup);
         directory.save_config(self.bundle.raw())?;
         directory.save(&record)?;
+        let mut cgroup = Guard::new(cgroup, on_warning);
+        let Some(made) = cgroup.made_mut() else { return Err(unexpected()) };
+        made.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
+        record.cgroup = made.record().clone();
         let fds = InitFds {
             gate: Some(gate::listen(directory.as_fd())?),
             cgroup: made.join_descriptors()?,
@@ -220,6 +224,17 @@ impl Maker<'_> {
             Some(path) => write_pid_file(path, pid),
             None => Ok(()),
         }
+    }
+}
+
+/// Refuses a root that is none before anything is made.
+fn check_rootfs(plan: &Plan) -> Result<()> {
+    let Some(rootfs) = &plan.init.rootfs else { return Ok(()) };
+    let describe = || format!("root file system {}", rootfs.path.display());
+    let status = std::fs::metadata(&rootfs.path).context(describe).map_err(|error| error.at("/root/path"))?;
+    match status.is_dir() {
+        true => Ok(()),
+        false => Err(Error::sys(Errno::ENOTDIR, describe()).at("/root/path")),
     }
 }
 

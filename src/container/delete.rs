@@ -42,10 +42,10 @@ pub(super) fn delete(container: &Container, force: bool) -> Result<()> {
 pub(super) fn destroy(container: &Container, record: Option<&Record>) -> Result<()> {
     let on_warning = container.runtime.on_warning;
     let Some(record) = record else { return container.directory.remove() };
-    if let Some(init) = record.init {
-        end(init)?;
-    }
     let cgroup = Cgroup::from_record(&record.cgroup);
+    if let Some(init) = record.init {
+        end(init, &cgroup)?;
+    }
     // A runtime that died half way may have left an init that nobody knows; and without a pid namespace
     // the death of init ends nobody else.
     if record.init.is_none() || !record.own_pid_namespace {
@@ -66,7 +66,7 @@ pub(super) fn destroy(container: &Container, record: Option<&Record>) -> Result<
 }
 
 /// Kills init if it lives, and waits until it is dead (not until its parent has reaped it).
-pub(super) fn end(init: InitProcess) -> Result<()> {
+pub(super) fn end(init: InitProcess, cgroup: &Cgroup) -> Result<()> {
     let pidfd = match sys::fd::pidfd_open(init.pid) {
         Err(Errno::ESRCH) => return Ok(()),
         result => result.context(|| format!("open process {}", init.pid))?,
@@ -78,6 +78,10 @@ pub(super) fn end(init: InitProcess) -> Result<()> {
     match sys::signal::send(pidfd.as_fd(), libc::SIGKILL) {
         Err(Errno::ESRCH) => return Ok(()),
         result => result.context(|| format!("kill process {}", init.pid))?,
+    }
+    // A frozen process of v1 dies once it is thawed.
+    if cgroup.is_frozen()? {
+        cgroup.thaw()?;
     }
     let mut watched = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(DEATH).unwrap_or(PollTimeout::MAX);

@@ -34,6 +34,11 @@ impl<T: Undo> Guard<T> {
         self.made.as_ref()
     }
 
+    /// The same, to be changed.
+    pub fn made_mut(&mut self) -> Option<&mut T> {
+        self.made.as_mut()
+    }
+
     /// Everything went well: it stays.
     pub fn keep(mut self) -> Option<T> {
         self.made.take()

@@ -17,6 +17,7 @@ mod liveness;
 mod net_devices;
 mod notify_socket;
 pub(crate) mod options;
+mod owner;
 mod run;
 pub(crate) mod seal;
 mod seccomp_agent;
@@ -35,6 +36,7 @@ use crate::error::{Error, Kind, Result, Warning};
 use crate::plan::hooks::Hooks;
 use crate::plan::ids;
 use crate::state::{State, Status};
+use owner::Owners;
 use store::{Directory, Record};
 
 /// A directory of containers and the settings that all operations on them share.
@@ -127,9 +129,10 @@ impl Runtime {
     /// When the directory of the state cannot be read.
     pub fn states(&self) -> Result<Vec<State>> {
         let mut states = Vec::new();
+        let mut owners = Owners::default();
         for id in Directory::list(&self.root)? {
             match self.container(&id).and_then(|container| container.state()) {
-                Ok(state) => states.push(state),
+                Ok(state) => states.push(State { owner: owners.name(&self.root.join(&id)), ..state }),
                 // Deleted meanwhile, or no directory of ours.
                 Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Config) => {}
                 Err(error) => (self.on_warning)(&Warning::ignored(&error.context(format!("state of {id}")))),

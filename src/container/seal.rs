@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
@@ -26,6 +26,9 @@ use crate::sys;
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 static SEALED: AtomicBool = AtomicBool::new(false);
+
+/// How many descriptors from 3 on the caller of this program passed to it, without a gap.
+static PASSED: AtomicI32 = AtomicI32::new(0);
 
 /// Makes sure that this process executes a file that no container can write: returns at once when it does,
 /// and otherwise executes the program again, with the same arguments and environment, from a sealed copy. All
@@ -50,6 +53,8 @@ pub fn seal() -> Result<()> {
         let errno = sys::exec::execveat(copy.as_fd(), &args, &env.collect::<Result<Vec<_>>>()?);
         return Err(Error::sys(errno, "execute the sealed copy of the executable"));
     }
+    let passed = (3..).take_while(|&fd| sys::fd::survives_exec(fd)).count();
+    PASSED.store(passed.try_into().unwrap_or(i32::MAX), Ordering::Relaxed);
     // What the caller left open goes to no hook and no helper program; `--preserve-fds` hands some on at the end.
     sys::fd::cloexec_from(3).context(|| "mark descriptors close-on-exec")?;
     SEALED.store(true, Ordering::Relaxed);
@@ -63,6 +68,11 @@ pub(crate) fn require() -> Result<()> {
     }
     Err(Error::new(Kind::Unsupported, "the executable of this process is not sealed against the container")
         .hint("call coracle::seal() first in main, or set Runtime::helper"))
+}
+
+/// How many descriptors from 3 on, without a gap, came from the caller of this program.
+pub(super) fn passed_descriptors() -> i32 {
+    PASSED.load(Ordering::Relaxed)
 }
 
 fn is_protected(executable: BorrowedFd<'_>) -> Result<bool> {

@@ -8,6 +8,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::notify_socket::{Listener, NotifySocket};
 use super::store::InitProcess;
 use super::{Container, activation, delete, hooks, liveness};
+use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::plan::hooks::Hooks;
 use crate::state::Status;
@@ -52,9 +53,9 @@ pub(super) fn open(container: &Container) -> Result<InitProcess> {
     }
     let state = record.state(Status::Running, init.pid);
     let finished = started.and_then(|()| hooks::run_poststart(&hooks, &state));
-    // The specification's lifecycle: a hook that fails ends the container, as delete would.
-    if finished.as_ref().is_err_and(|error| error.kind() == Kind::Hook) {
-        delete::destroy(container, Some(&record))?;
+    // A hook that fails stops the container; the poststop hooks run when it is deleted.
+    if finished.is_err() {
+        delete::end(init, &Cgroup::from_record(&record.cgroup))?;
     }
     finished.map(|()| init)
 }

@@ -365,7 +365,7 @@ mod privileged {
         let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
         assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["77", "99"]);
         let error = set_limits(0, "/process", &[Rlimit { soft: 2, hard: 1, ..limit }]).unwrap_err();
-        assert_eq!(error.pointer(), Some("/process/rlimits"));
+        assert_eq!(error.pointer(), Some("/process/rlimits/0"));
     }
 
     #[test]

@@ -168,8 +168,7 @@ fn bit(number: u8) -> u64 {
     1_u64.checked_shl(u32::from(number)).unwrap_or_default()
 }
 
-/// Gives pipes and terminals that are standard streams to the container's user, so that the program can open
-/// /dev/stdout and the like again. Files stay whose they are: they are the caller's, not made for the container. A
+/// Gives the standard streams to the container's user, so that the program can open /dev/stdout and the like again. A
 /// refusal (another user namespace's pipe, a read-only mount) changes nothing for the program's open descriptors.
 pub(crate) fn own_standard_streams(uid: u32) -> Result<()> {
     use rustix::stdio::{stderr, stdin, stdout};
@@ -183,8 +182,9 @@ fn own_stream(stream: BorrowedFd<'_>, uid: u32) -> rustix::io::Result<()> {
     use rustix::io::Errno;
     // A stream may be closed.
     let Ok(status) = rustix::fs::fstat(stream) else { return Ok(()) };
-    let is_pipe = FileType::from_raw_mode(status.st_mode) == FileType::Fifo;
-    if status.st_uid == uid || !(is_pipe || rustix::termios::isatty(stream)) {
+    // /dev/null and its like are everybody's.
+    let is_device = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
+    if status.st_uid == uid || (is_device && !rustix::termios::isatty(stream)) {
         return Ok(());
     }
     match rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None) {

@@ -41,7 +41,7 @@ impl ProcessPlan {
     /// Checks and translates a process section.
     pub fn new(process: &Process, context: &ProcessContext<'_>, warnings: &mut Vec<Warning>) -> Result<ProcessPlan> {
         let at = |field: &str| context.at(field);
-        if process.args.first().is_none_or(String::is_empty) {
+        if process.args.is_empty() {
             return Err(Error::config(at("args"), "no program"));
         }
         absolute(&process.cwd, "working directory", || at("cwd"))?;

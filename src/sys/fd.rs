@@ -54,10 +54,11 @@ fn open_descriptors() -> Result<Vec<RawFd>, Errno> {
     Ok(listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
-/// Whether `fd` is open in this process.
-pub(crate) fn is_open(fd: RawFd) -> bool {
+/// Whether `fd` is open and not close-on-exec: then it came from the caller of this program.
+pub(crate) fn survives_exec(fd: RawFd) -> bool {
     // SAFETY: fcntl with F_GETFD takes integers only.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// Clears close-on-exec of `fd`, a descriptor that the caller of the program passed for the container.

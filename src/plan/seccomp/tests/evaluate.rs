@@ -1,62 +1,78 @@
 //! What a profile says about one call, read off the profile without any of the compiler's machinery: slow, plain, and
 //! the measure for the compiled program.
 
+use std::collections::HashMap;
+
 use super::super::config::{ArgConfig, RuleConfig, SeccompConfig};
-use super::super::syscalls::{Column, Family, Mux, Width, X32_BIT};
+use super::super::syscalls::{Column, Family, Mux, Row, Width, X32_BIT};
 use super::interpreter::Call;
 
 const KILL: u32 = 0;
 const ENOSYS: u32 = 0x0005_0000 | 38;
 
-/// SECCOMP_RET_* for `call`.
-pub(crate) fn decide(config: &SeccompConfig, family: &Family, call: &Call) -> u32 {
-    let default = action(config.default_action.as_deref().unwrap(), config.default_errno_ret);
-    let listed = |column: &Column| config.architectures.iter().flatten().any(|word| word == column.word);
-    let upper = call.number >= X32_BIT && family.columns[0].word == "SCMP_ARCH_X86_64";
-    let Some((i, column)) = family.columns.iter().enumerate().find(|(_, column)| {
-        column.audit == call.audit && (column.audit != family.columns[0].audit || (column.base != 0) == upper)
-    }) else {
-        return KILL;
-    };
-    if i != 0 && !listed(column) {
-        return if upper && call.number == u32::MAX { default } else { KILL };
-    }
-
-    let mut last = None;
-    let mut mentioned = false;
-    let mut conditional = None;
-    for rule in config.syscalls.iter().flatten() {
-        let value = action(&rule.action, rule.errno_ret);
-        for name in rule.names.iter() {
-            let Some(row) = family.rows().iter().find(|row| row.name == name) else { continue };
-            let number = row.number(i);
-            if number.is_some_and(|number| number < 0xF0000) {
-                last = last.max(number);
-            }
-            let direct = number.map(|number| column.base + number) == Some(call.number);
-            let through = column.multiplexes && is_multiplexer(row.mux, call.number);
-            if value == default || !(direct || through) {
-                continue;
-            }
-            mentioned = true;
-            let no_conditions = rule.args.as_ref().is_none_or(|args| args.is_empty());
-            if direct && no_conditions {
-                return value;
-            }
-            if conditional.is_none()
-                && (direct && holds(rule, column.width, call, None) || through && holds(rule, column.width, call, Some(row.mux)))
-            {
-                conditional = Some(value);
-            }
-        }
-    }
-    let unknown = last.is_some_and(|last| call.number - column.base > last) && !mentioned && listed(column);
-    let hides = !matches!(default & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000);
-    conditional.unwrap_or(if unknown && hides { ENOSYS } else { default })
+/// A profile with its names looked up.
+pub(crate) struct Profile<'a> {
+    config: &'a SeccompConfig,
+    family: &'static Family,
+    default: u32,
+    /// Rules with their action and the calls that exist.
+    rules: Vec<(&'a RuleConfig, u32, Vec<&'static Row>)>,
 }
 
-/// An unconditional rule further down wins over a condition that holds, so `decide` keeps looking; here, whether one
-/// rule's conditions hold for the call itself or, with `mux`, for the multiplexer.
+impl<'a> Profile<'a> {
+    pub fn new(config: &'a SeccompConfig, family: &'static Family) -> Self {
+        let rows: HashMap<_, _> = family.rows().iter().map(|row| (row.name, row)).collect();
+        let rules = config.syscalls.iter().flatten().map(|rule| {
+            let known = rule.names.iter().filter_map(|name| rows.get(name).copied()).collect();
+            (rule, action(&rule.action, rule.errno_ret), known)
+        });
+        let default = action(config.default_action.as_deref().unwrap(), config.default_errno_ret);
+        Profile { config, family, default, rules: rules.collect() }
+    }
+
+    /// SECCOMP_RET_* for `call`.
+    pub fn decide(&self, call: &Call) -> u32 {
+        let columns = self.family.columns;
+        let listed = |column: &Column| self.config.architectures.iter().flatten().any(|word| word == column.word);
+        let upper = call.number >= X32_BIT && columns.iter().any(|column| column.base != 0 && column.audit == call.audit);
+        let found = columns.iter().position(|column| column.audit == call.audit && (column.base != 0) == upper);
+        let Some((i, column)) = found.map(|i| (i, &columns[i])) else { return KILL };
+        if i != 0 && !listed(column) {
+            return if upper && call.number == u32::MAX { self.default } else { KILL };
+        }
+
+        let mut last = None;
+        let mut mentioned = false;
+        let mut conditional = None;
+        for (rule, value, rows) in &self.rules {
+            for row in rows {
+                let number = row.number(i);
+                if number.is_some_and(|number| number < 0xF0000) {
+                    last = last.max(number);
+                }
+                let direct = number.map(|number| column.base + number) == Some(call.number);
+                let through = column.multiplexes && is_multiplexer(row.mux, call.number);
+                if *value == self.default || !(direct || through) {
+                    continue;
+                }
+                mentioned = true;
+                if direct && rule.args.as_ref().is_none_or(|args| args.is_empty()) {
+                    return *value;
+                }
+                let holds = direct && holds(rule, column.width, call, None)
+                    || through && holds(rule, column.width, call, Some(row.mux));
+                if holds && conditional.is_none() {
+                    conditional = Some(*value);
+                }
+            }
+        }
+        let unknown = last.is_some_and(|last| call.number - column.base > last) && !mentioned && listed(column);
+        let hides = !matches!(self.default & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000);
+        conditional.unwrap_or(if unknown && hides { ENOSYS } else { self.default })
+    }
+}
+
+/// Whether a rule's conditions hold for the call itself or, with `mux`, for the multiplexer.
 fn holds(rule: &RuleConfig, width: Width, call: &Call, mux: Option<Mux>) -> bool {
     let args = rule.args.as_deref().unwrap_or(&[]);
     let selects = match mux {

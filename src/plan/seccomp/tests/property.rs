@@ -4,7 +4,7 @@ use super::super::config::{ArgConfig, RuleConfig, SeccompConfig};
 use super::super::syscalls::{FAMILIES, Family};
 use super::super::words::{ACTIONS, OPERATORS};
 use super::super::Filter;
-use super::evaluate::decide;
+use super::evaluate::Profile;
 use super::interpreter::{Call, check, run};
 
 const CALLS_PER_PROFILE: u64 = 100;
@@ -139,11 +139,12 @@ fn compile_random_profile_decides_as_the_profile_does() {
         let config = random.profile(family);
         let (filter, _) = Filter::for_family(family, &config, "/linux/seccomp", None).unwrap();
         let program = filter.unwrap().program;
+        let profile = Profile::new(&config, family);
         check(&program).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{config:#?}"));
         for _ in 0..CALLS_PER_PROFILE {
             let call = random.call(family, &config);
             let (found, _) = run(&program, &call);
-            let wanted = decide(&config, family, &call);
+            let wanted = profile.decide(&call);
             assert_eq!(found, wanted, "seed {seed}: {found:#x}, not {wanted:#x}, for {call:#x?} under {config:#?}");
             *outcomes.entry(found >> 16).or_insert(0) += 1;
         }

@@ -170,9 +170,10 @@ fn notify(config: &SeccompConfig, pointer: &str, receiver: Option<&str>, rules: 
         }
         return match rules.notifies() {
             false => Ok(None),
-            true => {
-                Err(Error::config(join(pointer, "listenerPath"), "SCMP_ACT_NOTIFY is used, but listenerPath is not set"))
-            }
+            true => Err(Error::config(
+                join(pointer, "listenerPath"),
+                "SCMP_ACT_NOTIFY is used, but listenerPath is not set",
+            )),
         };
     };
     if !rules.notifies() {

@@ -158,9 +158,11 @@ impl<'a> Assembler<'a> {
         }
         // Half of the weight on each side, at least one leaf.
         let half = first.weight_before + (last.weight_before + last.weight - first.weight_before) / 2;
-        let middle = leaves.partition_point(|leaf| leaf.weight_before + leaf.weight / 2 < half).clamp(1, leaves.len() - 1);
+        let middle =
+            leaves.partition_point(|leaf| leaf.weight_before + leaf.weight / 2 < half).clamp(1, leaves.len() - 1);
         let (left, right) = leaves.split_at(middle);
-        let Some(boundary) = right.first().and_then(|leaf| segments.get(leaf.first)).map(|segment| segment.start) else {
+        let Some(boundary) = right.first().and_then(|leaf| segments.get(leaf.first)).map(|segment| segment.start)
+        else {
             return self.subtree(segments, left);
         };
         // What is written last is near: first the code, then the mere target.

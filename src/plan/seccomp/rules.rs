@@ -151,8 +151,7 @@ impl Rules {
 
     /// Adds the rule at `at()`. All architectures must have been activated.
     pub fn add(&mut self, rule: &RuleConfig, at: &dyn Fn() -> String, ignored: &mut Vec<Warning>) -> Result<()> {
-        let action =
-            words::action(&rule.action, rule.errno_ret, || join(&at(), "action"), || join(&at(), "errnoRet"))?;
+        let action = words::action(&rule.action, rule.errno_ret, || join(&at(), "action"), || join(&at(), "errnoRet"))?;
         let first = self.alternatives.len();
         self.add_alternatives(rule.args.as_deref().unwrap_or(&[]), action, at)?;
         // Checked, but as if absent; the names still tell how far the profile's knowledge goes.

@@ -113,13 +113,7 @@ pub(super) static X86: Family = Family {
     columns: &[
         column("SCMP_ARCH_X86_64", 0xC000_003E, Width::Bits64, false),
         column("SCMP_ARCH_X86", 0x4000_0003, Width::Bits32, true),
-        Column {
-            word: "SCMP_ARCH_X32",
-            audit: 0xC000_003E,
-            width: Width::Bits32,
-            base: X32_BIT,
-            multiplexes: false,
-        },
+        Column { word: "SCMP_ARCH_X32", audit: 0xC000_003E, width: Width::Bits32, base: X32_BIT, multiplexes: false },
     ],
     without_table: &[],
     big_endian: false,

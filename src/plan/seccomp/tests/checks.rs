@@ -42,7 +42,10 @@ fn new_bad_profile_names_the_place() {
                 "syscalls": [{"names": ["read", "write"], "action": "SCMP_ACT_NOTIFY"}]}"#,
             "syscalls/0/names/1",
         ),
-        (r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": ""}]}"#, "syscalls/0/action"),
+        (
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": ""}]}"#,
+            "syscalls/0/action",
+        ),
         (
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_TRAP", "errnoRet": 1}]}"#,
             "syscalls/0/errnoRet",
@@ -118,7 +121,10 @@ fn flags_absent_empty_and_given() {
     let flags = |list: &str| filter(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "flags": {list}}}"#)).flags;
     assert_eq!(flags("null"), words::FLAG_SPEC_ALLOW);
     assert_eq!(flags("[]"), 0);
-    assert_eq!(flags(r#"["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"]"#), words::FLAG_LOG | words::FLAG_TSYNC);
+    assert_eq!(
+        flags(r#"["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"]"#),
+        words::FLAG_LOG | words::FLAG_TSYNC
+    );
 }
 
 #[test]

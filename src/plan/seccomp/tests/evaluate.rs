@@ -34,7 +34,8 @@ impl<'a> Profile<'a> {
     pub fn decide(&self, call: &Call) -> u32 {
         let columns = self.family.columns;
         let listed = |column: &Column| self.config.architectures.iter().flatten().any(|word| word == column.word);
-        let upper = call.number >= X32_BIT && columns.iter().any(|column| column.base != 0 && column.audit == call.audit);
+        let upper =
+            call.number >= X32_BIT && columns.iter().any(|column| column.base != 0 && column.audit == call.audit);
         let found = columns.iter().position(|column| column.audit == call.audit && (column.base != 0) == upper);
         let Some((i, column)) = found.map(|i| (i, &columns[i])) else { return KILL };
         if i != 0 && !listed(column) {

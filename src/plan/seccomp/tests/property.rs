@@ -1,9 +1,9 @@
 //! Random profiles, compiled and evaluated. CORACLE_SECCOMP_CASES sets the number of calls compared.
 
+use super::super::Filter;
 use super::super::config::{ArgConfig, RuleConfig, SeccompConfig};
 use super::super::syscalls::{FAMILIES, Family};
 use super::super::words::{ACTIONS, OPERATORS};
-use super::super::Filter;
 use super::evaluate::Profile;
 use super::interpreter::{Call, check, run};
 
@@ -73,12 +73,12 @@ impl Random {
     }
 
     fn profile(&mut self, family: &Family) -> SeccompConfig {
-        let words: Vec<&str> = ACTIONS.iter().map(|(word, _)| *word).filter(|word| *word != "SCMP_ACT_NOTIFY").collect();
+        let words: Vec<&str> =
+            ACTIONS.iter().map(|(word, _)| *word).filter(|word| *word != "SCMP_ACT_NOTIFY").collect();
         let favourites = ["socket", "accept", "shmat", "socketcall", "ipc", "clone", "personality", "set_tls"];
         let (default, default_errno_ret) = self.action(&words);
-        let architectures = (!self.one_in(5)).then(|| {
-            family.columns.iter().filter(|_| !self.one_in(3)).map(|column| column.word.to_owned()).collect()
-        });
+        let architectures = (!self.one_in(5))
+            .then(|| family.columns.iter().filter(|_| !self.one_in(3)).map(|column| column.word.to_owned()).collect());
         let count = self.below(12);
         let syscalls = (0..count).map(|_| self.rule(family, &words, &favourites)).collect();
         SeccompConfig {

@@ -21,6 +21,17 @@ pub(super) struct Condition {
     pub value_two: u64,
 }
 
+impl Condition {
+    /// An empty mask asks for nothing; what such a rule says counts as unconditional, as in libseccomp.
+    fn always_holds(&self, width: Width) -> bool {
+        let empty = match width {
+            Width::Bits32 => self.value as u32 == 0,
+            Width::Bits64 => self.value == 0,
+        };
+        self.operator == Operator::MaskedEqual && empty
+    }
+}
+
 /// One way for a rule to hold: all `conditions` do.
 #[derive(Debug)]
 struct Alternative {
@@ -305,8 +316,8 @@ impl Rules {
     fn decide(&mut self, column: usize, width: Width, start: usize, end: usize) -> Decision {
         let entries = self.entries_at(column, start, end);
         let unconditional = entries.iter().filter(|entry| entry.multiplexed() == 0).find_map(|entry| {
-            let alternative = self.alternatives.get(entry.alternative())?;
-            (alternative.conditions.0 == alternative.conditions.1).then_some(alternative.action)
+            let (action, conditions) = self.alternative(*entry);
+            conditions.iter().all(|condition| condition.always_holds(width)).then_some(action)
         });
         if let Some(action) = unconditional {
             return Decision::Return(action);

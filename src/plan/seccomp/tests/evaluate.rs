@@ -57,7 +57,7 @@ impl<'a> Profile<'a> {
                     continue;
                 }
                 mentioned = true;
-                if direct && rule.args.as_ref().is_none_or(|args| args.is_empty()) {
+                if direct && asks_nothing(rule, column.width) {
                     return *value;
                 }
                 let holds = direct && holds(rule, column.width, call, None)
@@ -73,6 +73,17 @@ impl<'a> Profile<'a> {
     }
 }
 
+/// No conditions, or (one of the alternatives of) masks without a bit.
+fn asks_nothing(rule: &RuleConfig, width: Width) -> bool {
+    let args = rule.args.as_deref().unwrap_or(&[]);
+    let empty = |arg: &ArgConfig| arg.op == "SCMP_CMP_MASKED_EQ" && cut(arg.value, width) == 0;
+    if repeats(args) { args.iter().any(empty) } else { args.iter().all(empty) }
+}
+
+fn repeats(args: &[ArgConfig]) -> bool {
+    args.iter().enumerate().any(|(i, arg)| args[..i].iter().any(|other| other.index == arg.index))
+}
+
 /// Whether a rule's conditions hold for the call itself or, with `mux`, for the multiplexer.
 fn holds(rule: &RuleConfig, width: Width, call: &Call, mux: Option<Mux>) -> bool {
     let args = rule.args.as_deref().unwrap_or(&[]);
@@ -82,8 +93,7 @@ fn holds(rule: &RuleConfig, width: Width, call: &Call, mux: Option<Mux>) -> bool
         Some(Mux::No) => false,
     };
     let compare = |arg: &ArgConfig| (mux.is_some() && arg.index == 0) || compare(arg, width, call);
-    let repeated = args.iter().enumerate().any(|(i, arg)| args[..i].iter().any(|other| other.index == arg.index));
-    selects && if repeated { args.iter().any(compare) } else { args.iter().all(compare) }
+    selects && if repeats(args) { args.iter().any(compare) } else { args.iter().all(compare) }
 }
 
 fn compare(arg: &ArgConfig, width: Width, call: &Call) -> bool {

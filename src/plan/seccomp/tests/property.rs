@@ -35,7 +35,7 @@ impl Random {
 
     fn value(&mut self) -> u64 {
         match self.below(6) {
-            0 => *self.pick(&[0, 1, 2, u64::MAX, 1 << 32, (1 << 32) - 1, 1 << 63]),
+            0 => *self.pick(&[0, 0, 1, 2, u64::MAX, 1 << 32, (1 << 32) - 1, 1 << 63]),
             1 => self.below(25) as u64,
             2 => self.next() & 0xffff_ffff,
             3 => self.next() & self.next() & self.next(),

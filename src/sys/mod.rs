@@ -1,2 +1,3 @@
 //! sys
 #![allow(unsafe_code)]
+pub(crate) mod seccomp;

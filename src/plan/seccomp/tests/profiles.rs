@@ -98,7 +98,7 @@ fn compile_dockers_profile_is_short() {
     let three = compile(&config).len();
     config.architectures = Some(vec!["SCMP_ARCH_X86_64".to_owned()]);
     let one = compile(&config).len();
-    assert!(three < 450 && one < 150, "{three} instructions for three architectures, {one} for one");
+    assert!(three < 250 && one < 80, "{three} instructions for three architectures, {one} for one");
 }
 
 /// CORACLE_SECCOMP_REFERENCE is a directory of profiles NAME.json with libseccomp's program for each, NAME.bpf.

@@ -161,7 +161,7 @@ impl Rules {
     }
 
     /// Adds the rule at `at()`. All architectures must have been activated.
-    pub fn add(&mut self, rule: &RuleConfig, at: &dyn Fn() -> String, ignored: &mut Vec<Warning>) -> Result<()> {
+    pub fn add(&mut self, rule: &RuleConfig, at: &impl Fn() -> String, ignored: &mut Vec<Warning>) -> Result<()> {
         let action = words::action(&rule.action, rule.errno_ret, || join(&at(), "action"), || join(&at(), "errnoRet"))?;
         let first = self.alternatives.len();
         self.add_alternatives(rule.args.as_deref().unwrap_or(&[]), action, at)?;
@@ -189,7 +189,7 @@ impl Rules {
     }
 
     /// One alternative, or one for each condition if two of them are about the same argument.
-    fn add_alternatives(&mut self, args: &[ArgConfig], action: u32, at: &dyn Fn() -> String) -> Result<()> {
+    fn add_alternatives(&mut self, args: &[ArgConfig], action: u32, at: &impl Fn() -> String) -> Result<()> {
         let at_arg = |i, field| join(&index(&join(&at(), "args"), i), field);
         let first = self.conditions.len() as u32;
         let mut seen = [false; 6];

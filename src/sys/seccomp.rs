@@ -21,7 +21,7 @@ pub(crate) fn load(program: &[sock_filter], flags: u64) -> Result<Option<OwnedFd
     let result = unsafe { seccomp(libc::SECCOMP_SET_MODE_FILTER, flags, (&raw const fprog).cast()) };
     match Errno::result(result)? {
         0 => Ok(None),
-        fd if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u64 != 0 => {
+        fd if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 => {
             // SAFETY: with NEW_LISTENER a positive result is a new descriptor, which nobody else owns.
             Ok(Some(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
         }
@@ -32,8 +32,8 @@ pub(crate) fn load(program: &[sock_filter], flags: u64) -> Result<Option<OwnedFd
 /// Whether the kernel knows `flag` (one SECCOMP_FILTER_FLAG_*). Nothing is loaded.
 pub(crate) fn flag_supported(flag: u64) -> bool {
     // WAIT_KILLABLE_RECV is refused alone, with the same errno as an unknown flag.
-    let companion = match flag == libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u64 {
-        true => libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u64,
+    let companion = match flag == libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV {
+        true => libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
         false => 0,
     };
     // SAFETY: flags are checked before the program is read; a null program is answered with EFAULT and never loaded.

@@ -102,10 +102,10 @@ impl<'a> Assembler<'a> {
     /// A return of `value` in reach.
     fn give(&mut self, value: u32) -> Label {
         let known = self.returns.iter().position(|(returned, _)| *returned == value);
-        if let Some((_, label)) = known.and_then(|i| self.returns.get(i)) {
-            if self.distance(*label) < 255 {
-                return *label;
-            }
+        if let Some((_, label)) = known.and_then(|i| self.returns.get(i))
+            && self.distance(*label) < 255
+        {
+            return *label;
         }
         let label = self.push(RETURN, 0, 0, value);
         match known.and_then(|i| self.returns.get_mut(i)) {

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::process::Process;
 use super::resources::ResourcesConfig;
-use super::shape::{Map, Names, entries, nullable, object, object_entries, objects, optional_object};
+use super::seccomp::SeccompConfig;
+use super::shape::{Map, entries, nullable, object, object_entries, objects, optional_object};
 
 /// config.json. Properties that are not named here are ignored (config.md#extensibility).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -71,7 +72,7 @@ pub(crate) struct Linux {
     pub resources: Option<ResourcesConfig>,
     pub rootfs_propagation: Option<String>,
     #[serde(deserialize_with = "optional_object")]
-    pub seccomp: Option<Seccomp>,
+    pub seccomp: Option<SeccompConfig>,
     #[serde(deserialize_with = "entries")]
     pub sysctl: Map<String>,
     #[serde(deserialize_with = "nullable")]
@@ -123,38 +124,6 @@ pub(crate) struct MemoryPolicy {
     pub nodes: Option<String>,
     #[serde(deserialize_with = "nullable")]
     pub flags: Vec<String>,
-}
-
-/// linux.seccomp.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Seccomp {
-    pub default_action: oci::LinuxSeccompAction,
-    #[serde(default)]
-    pub default_errno_ret: Option<u32>,
-    #[serde(default, deserialize_with = "nullable")]
-    pub architectures: Vec<oci::Arch>,
-    #[serde(default, deserialize_with = "nullable")]
-    pub flags: Vec<oci::LinuxSeccompFilterFlag>,
-    #[serde(default)]
-    pub listener_path: Option<String>,
-    #[serde(default)]
-    pub listener_metadata: Option<String>,
-    #[serde(default, deserialize_with = "objects")]
-    pub syscalls: Vec<Syscall>,
-}
-
-/// One entry of linux.seccomp.syscalls.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Syscall {
-    #[serde(default, deserialize_with = "nullable")]
-    pub names: Names,
-    pub action: oci::LinuxSeccompAction,
-    #[serde(default)]
-    pub errno_ret: Option<u32>,
-    #[serde(default, deserialize_with = "objects")]
-    pub args: Vec<oci::LinuxSeccompArg>,
 }
 
 /// A configuration that is a whole document.

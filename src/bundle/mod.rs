@@ -8,6 +8,7 @@ pub(crate) mod config;
 mod parse;
 pub(crate) mod process;
 pub(crate) mod resources;
+pub(crate) mod seccomp;
 pub(crate) mod shape;
 
 use std::fs::File;

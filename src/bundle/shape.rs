@@ -29,69 +29,6 @@ impl<V> Map<V> {
     }
 }
 
-/// Many short strings in one allocation: a seccomp profile has hundreds of names, and a string of its own for each
-/// would cost more than all the rest of parsing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Names {
-    text: String,
-    /// Where each one ends.
-    ends: Vec<usize>,
-}
-
-impl Names {
-    /// The names in their order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| self.text.get(std::mem::replace(&mut start, end)..end).unwrap_or_default())
-    }
-}
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Names, D::Error> {
-        struct Into<'a>(&'a mut Names);
-
-        impl<'de> DeserializeSeed<'de> for Into<'_> {
-            type Value = ();
-
-            fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-                json.deserialize_str(self)
-            }
-        }
-
-        impl Visitor<'_> for Into<'_> {
-            type Value = ();
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<(), E> {
-                self.0.text.push_str(name);
-                self.0.ends.push(self.0.text.len());
-                Ok(())
-            }
-        }
-
-        struct List;
-
-        impl<'de> Visitor<'de> for List {
-            type Value = Names;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of strings")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Names, A::Error> {
-                let mut names = Names::default();
-                while array.next_element_seed(Into(&mut names))?.is_some() {}
-                Ok(names)
-            }
-        }
-
-        json.deserialize_seq(List)
-    }
-}
-
 /// `null` is the type's default.
 pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(json: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(json)?.unwrap_or_default())

@@ -6,8 +6,8 @@ use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::seal;
 use super::notify_socket::{ENVIRONMENT, ListenFds, MOUNT_DESTINATION, NotifySocket};
+use super::seal;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::plan::mounts::{MountPlan, MountSource};

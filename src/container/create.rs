@@ -154,8 +154,7 @@ impl Maker<'_> {
     fn settle(&self, directory: &Directory, record: &mut Record, fds: InitFds) -> Result<Child> {
         let on_warning = self.runtime.on_warning;
         let Hooks { prestart, create_runtime, .. } = &self.plan.hooks;
-        let stop_at_rootfs =
-            !prestart.is_empty() || !create_runtime.is_empty() || !self.plan.net_devices.is_empty();
+        let stop_at_rootfs = !prestart.is_empty() || !create_runtime.is_empty() || !self.plan.net_devices.is_empty();
         let request = InitRequest {
             plan: &self.plan.init,
             unshare_flags: self.plan.spawn.unshare_flags,
@@ -169,7 +168,6 @@ impl Maker<'_> {
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
         let rdt = self.join_rdt(record, pid)?;
         let mut devices = None;
-        let mut listener = None;
         loop {
             match expect(&sync, child.made(), on_warning)? {
                 (FromInit::RootfsReady, _) => {
@@ -177,12 +175,10 @@ impl Maker<'_> {
                     hooks::run_runtime(&self.plan.hooks, &self.state, pid, &self.logs.options())?;
                     sync.send(&ToInit::Continue)?;
                 }
-                (FromInit::SeccompFd, Some(fd)) => listener = Some(fd),
                 (FromInit::Ready, _) => break,
                 _ => return Err(unexpected()),
             }
         }
-        drop(listener);
         self.finish(directory, record, pid, child.made())?;
         sync.send(&ToInit::Continue)?;
         rdt.and_then(Guard::keep);

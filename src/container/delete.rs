@@ -6,8 +6,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::store::{InitProcess, Record};
 use super::hooks::{self, HookLogs};
+use super::store::{InitProcess, Record};
 use super::{Container, liveness};
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result, Warning};

@@ -9,7 +9,7 @@ use super::front::Front;
 use super::guard::Child;
 use super::spawn::{self, Spawn, Spawned, expect, unexpected};
 use super::store::Record;
-use super::{Container, ExecOptions, activation, console, liveness};
+use super::{Container, ExecOptions, activation, console, liveness, seccomp_agent};
 use crate::bundle::{parse_process, read_limited};
 use crate::cgroup::{Cgroup, SubCgroup};
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
@@ -18,11 +18,12 @@ use crate::init::attributes::set_limits;
 use crate::init::hooks::HookOptions;
 use crate::init::join::Joins;
 use crate::init::mount::sources::Sources;
-use crate::plan::hooks::Hooks;
 use crate::init::{InitFds, InitRequest};
 use crate::plan::exec::Overrides;
+use crate::plan::hooks::Hooks;
 use crate::plan::{Console, ExecPlan, ExecRequest};
 use crate::state::Status;
+use crate::sync::ParentEnd;
 use crate::sync::frame::{FromInit, ToInit};
 use crate::sys;
 
@@ -131,21 +132,12 @@ fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {
     })
 }
 
-fn settle(
-    spawn: Spawn<'_>,
-    options: &ExecOptions,
-    front: Option<&Front>,
-) -> Result<(Child, Option<Relay<'static>>)> {
-    let (on_warning, process) = (spawn.on_warning, &spawn.request.plan.process);
+fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Result<(Child, Option<Relay<'static>>)> {
+    let (on_warning, request) = (spawn.on_warning, spawn.request);
+    let process = &request.plan.process;
     let Spawned { child, pid, sync } = spawn::spawn(spawn)?;
     let Some(made) = child.made() else { return Err(unexpected()) };
-    loop {
-        match expect(&sync, Some(made), on_warning)? {
-            (FromInit::SeccompFd, Some(_listener)) => {}
-            (FromInit::Ready, _) => break,
-            _ => return Err(unexpected()),
-        }
-    }
+    let (FromInit::Ready, _) = expect(&sync, Some(made), on_warning)? else { return Err(unexpected()) };
     set_limits(pid, &process.pointer, &process.rlimits)?;
     if let Some(socket) = &options.pidfd_socket {
         console::send_pidfd(socket, made.pidfd.as_fd(), PidfdKind::Exec)?;
@@ -155,10 +147,21 @@ fn settle(
     }
     let relay = front.filter(|_| process.terminal).map(Front::relay).transpose()?;
     sync.send(&ToInit::Continue)?;
-    // The end of the socket tells that execve succeeded.
-    match sync.receive()? {
-        None => child.keep().ok_or_else(unexpected).map(|child| (child, relay)),
-        Some((FromInit::Error(error), _)) => Err(error),
-        Some(_) => Err(unexpected()),
+    await_execution(&sync, &request, pid)?;
+    child.keep().ok_or_else(unexpected).map(|child| (child, relay))
+}
+
+/// Until the end of the socket, which tells that execve succeeded.
+fn await_execution(sync: &ParentEnd, request: &InitRequest<'_>, pid: i32) -> Result<()> {
+    loop {
+        match sync.receive()? {
+            None => return Ok(()),
+            Some((FromInit::SeccompFd, Some(listener))) => {
+                let notify = request.plan.seccomp.as_ref().and_then(|filter| filter.notify.as_ref());
+                seccomp_agent::hand_over(notify.ok_or_else(unexpected)?, request.state, pid, listener)?;
+            }
+            Some((FromInit::Error(error), _)) => return Err(error),
+            Some(_) => return Err(unexpected()),
+        }
     }
 }

@@ -192,10 +192,10 @@ fn exit_code(status: WaitStatus) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::OwnedFd;
     use std::ffi::CString;
     use std::fs::File;
     use std::io::Read;
+    use std::os::fd::OwnedFd;
     use std::thread::JoinHandle;
     use std::time::{Duration, Instant};
 

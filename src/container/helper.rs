@@ -18,7 +18,13 @@ use crate::bundle::Bundle;
 use crate::error::{Context as _, Error, Kind, Result};
 
 /// Runs `create`.
-pub(super) fn create(program: &Path, runtime: &Runtime, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<()> {
+pub(super) fn create(
+    program: &Path,
+    runtime: &Runtime,
+    id: &str,
+    bundle: &Bundle,
+    options: &CreateOptions,
+) -> Result<()> {
     let mut call = Call::new(program, runtime, "create")?;
     call.create_options(bundle, options);
     call.command.arg(id);

@@ -26,7 +26,9 @@ pub(crate) fn root() -> Result<PathBuf> {
     let path = "/proc/self/mountinfo";
     let mountinfo = fs::read_to_string(path).context(|| format!("read {path}"))?;
     mount_point(&mountinfo).ok_or_else(|| {
-        Error::new(Kind::Unsupported, "resctrl is not mounted").at(POINTER).hint("mount -t resctrl resctrl /sys/fs/resctrl")
+        Error::new(Kind::Unsupported, "resctrl is not mounted")
+            .at(POINTER)
+            .hint("mount -t resctrl resctrl /sys/fs/resctrl")
     })
 }
 

@@ -35,6 +35,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, Result, Warning};
 use crate::plan::hooks::Hooks;
 use crate::plan::ids;
+use crate::plan::seccomp::{self, Notify};
 use crate::state::{State, Status};
 use owner::Owners;
 use store::{Directory, Record};
@@ -52,7 +53,13 @@ pub struct Runtime {
 impl Runtime {
     /// A runtime that keeps the state of its containers below `root` (made when needed).
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Runtime { root: root.into(), manager: CgroupManager::Cgroupfs, rootless: None, on_warning: |_| {}, helper: None }
+        Runtime {
+            root: root.into(),
+            manager: CgroupManager::Cgroupfs,
+            rootless: None,
+            on_warning: |_| {},
+            helper: None,
+        }
     }
 
     /// Chooses who manages the control groups of containers made from now on.
@@ -253,6 +260,14 @@ impl Container {
 
     fn config(&self) -> Result<Config> {
         parse_config(&self.directory.load_config()?)
+    }
+
+    /// Where the listener of the container's seccomp filter goes.
+    fn seccomp_notify(&self) -> Result<Notify> {
+        let filter = seccomp::of_config(&self.config()?)?.0;
+        filter
+            .and_then(|filter| filter.notify)
+            .ok_or_else(|| Error::config("/linux/seccomp", "the filter has a listener, but no agent is configured"))
     }
 
     fn hooks(&self) -> Result<Hooks> {

@@ -13,7 +13,8 @@ impl Owners {
     pub fn name(&mut self, path: &Path) -> String {
         let Ok(status) = path.metadata() else { return String::new() };
         let uid = status.uid();
-        let look_up = || nix::unistd::User::from_uid(uid.into()).ok().flatten().map_or(uid.to_string(), |user| user.name);
+        let look_up =
+            || nix::unistd::User::from_uid(uid.into()).ok().flatten().map_or(uid.to_string(), |user| user.name);
         self.0.entry(uid).or_insert_with(look_up).clone()
     }
 }

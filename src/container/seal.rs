@@ -107,6 +107,5 @@ fn sealed_memory() -> Result<OwnedFd> {
 }
 
 fn c_string(text: OsString) -> Result<CString> {
-    CString::new(text.into_vec())
-        .map_err(|error| Error::new(Kind::Usage, format!("argument or environment: {error}")))
+    CString::new(text.into_vec()).map_err(|error| Error::new(Kind::Usage, format!("argument or environment: {error}")))
 }

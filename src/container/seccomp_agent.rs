@@ -2,34 +2,42 @@
 //! containerprocessstate).
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use nix::sys::socket::{SockFlag, SockType};
+use serde::Serialize;
 
-use crate::error::{Context as _, Result};
-use crate::state::{State, Status};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::plan::seccomp::Notify;
+use crate::state::State;
 use crate::sys::socket::{connect_unix, send_message};
 
-/// Sends the state of the container process and `listener` to the socket at `path`.
-pub(super) fn hand_over(
-    path: &Path,
-    metadata: Option<&str>,
-    state: &State,
-    status: Status,
-    pid: i32,
-    listener: OwnedFd,
-) -> Result<()> {
-    let document = serde_json::json!({
-        "ociVersion": state.oci_version,
-        "fds": ["seccompFd"],
-        "pid": pid,
-        "metadata": metadata.unwrap_or_default(),
-        "state": serde_json::from_slice::<serde_json::Value>(&state.to_hook_json(status, state.pid)).unwrap_or_default(),
-    });
-    let connection = connect_unix(SockType::Stream, &path.to_string_lossy(), SockFlag::empty())
-        .context(|| format!("connect to the seccomp agent at {}", path.display()))
+/// Sends the state of the container process `pid` and `listener` to the agent.
+pub(super) fn hand_over(notify: &Notify, state: &State, pid: i32, listener: OwnedFd) -> Result<()> {
+    let document = ContainerProcessState {
+        oci_version: &state.oci_version,
+        fds: ["seccompFd"],
+        pid,
+        metadata: notify.listener_metadata.as_deref().unwrap_or_default(),
+        state,
+    };
+    let document = serde_json::to_vec(&document)
+        .map_err(|error| Error::new(Kind::System, format!("encode the container process state: {error}")))?;
+    let path = notify.listener_path.to_string_lossy();
+    let connection = connect_unix(SockType::Stream, &path, SockFlag::empty())
+        .context(|| format!("connect to the seccomp agent at {path}"))
         .map_err(|error| error.at("/linux/seccomp/listenerPath"))?;
-    send_message(connection.as_fd(), document.to_string().as_bytes(), Some(listener.as_fd()))
+    send_message(connection.as_fd(), &document, Some(listener.as_fd()))
         .context(|| "send the seccomp listener to its agent")
         .map(drop)
+}
+
+/// The message (config-linux.md#containerprocessstate).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerProcessState<'a> {
+    oci_version: &'a str,
+    fds: [&'a str; 1],
+    pid: i32,
+    metadata: &'a str,
+    state: &'a State,
 }

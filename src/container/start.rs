@@ -7,7 +7,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::notify_socket::{Listener, NotifySocket};
 use super::store::InitProcess;
-use super::{Container, activation, delete, hooks, liveness};
+use super::{Container, activation, delete, hooks, liveness, seccomp_agent};
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::plan::hooks::Hooks;
@@ -46,7 +46,10 @@ pub(super) fn open(container: &Container) -> Result<InitProcess> {
         return refused("cannot start a container that has stopped");
     };
     let hooks = if record.poststart_hooks { container.hooks()? } else { Hooks::default() };
-    let started = gate::open(container.directory.as_fd(), |_listener| Ok(()));
+    let started = gate::open(container.directory.as_fd(), |listener| {
+        let notify = container.seccomp_notify()?;
+        seccomp_agent::hand_over(&notify, &record.state(Status::Created, init.pid), init.pid, listener)
+    });
     match unlinkat(container.directory.as_fd(), gate::NAME, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::ENOENT) => {}
         result => result.context(|| "remove the start gate")?,

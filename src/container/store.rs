@@ -168,8 +168,8 @@ impl Directory {
 
     /// Replaces the record.
     pub fn save(&self, record: &Record) -> Result<()> {
-        let bytes = serde_json::to_vec(record)
-            .map_err(|error| Error::new(Kind::System, format!("encode {STATE}: {error}")))?;
+        let bytes =
+            serde_json::to_vec(record).map_err(|error| Error::new(Kind::System, format!("encode {STATE}: {error}")))?;
         let temporary = "state.json.new";
         self.write(temporary, &bytes)
             .and_then(|()| renameat(&self.fd, temporary, &self.fd, STATE).map_err(std::io::Error::from))
@@ -189,8 +189,9 @@ impl Directory {
 
     /// Removes the directory and everything in it.
     pub fn remove(&self) -> Result<()> {
-        let mut listing = Dir::openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .context(|| format!("list {}", self.path.display()))?;
+        let mut listing =
+            Dir::openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+                .context(|| format!("list {}", self.path.display()))?;
         for entry in listing.iter().flatten() {
             let name = entry.file_name();
             if !matches!(name.to_bytes(), b"." | b"..") {
@@ -198,8 +199,7 @@ impl Directory {
                     .context(|| format!("remove {}/{}", self.path.display(), name.to_string_lossy()))?;
             }
         }
-        unlinkat(AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir)
-            .context(|| format!("remove {}", self.path.display()))
+        unlinkat(AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir).context(|| format!("remove {}", self.path.display()))
     }
 
     fn remove_entry(&self, name: &CStr) -> std::io::Result<()> {

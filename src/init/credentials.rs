@@ -82,7 +82,9 @@ fn set_groups(process: &ProcessPlan) -> Result<()> {
 }
 
 fn setgroups_is_denied() -> bool {
-    Procfs::open().and_then(|proc| proc_file::read(proc.as_fd(), c"self/setgroups", 16)).is_ok_and(|text| text.starts_with(b"deny"))
+    Procfs::open()
+        .and_then(|proc| proc_file::read(proc.as_fd(), c"self/setgroups", 16))
+        .is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 fn unmapped_hint(error: Error) -> Error {
@@ -288,13 +290,16 @@ mod privileged {
     }
 
     #[test]
-    fn own_stream_takes_pipes_and_leaves_files() {
+    fn own_stream_takes_pipes_and_files_and_leaves_devices() {
         let (pipe, _end) = rustix::pipe::pipe().unwrap();
         own_stream(pipe.as_fd(), 77).unwrap();
         assert_eq!(rustix::fs::fstat(&pipe).unwrap().st_uid, 77);
         let memory = rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         own_stream(memory.as_fd(), 77).unwrap();
-        assert_eq!(rustix::fs::fstat(&memory).unwrap().st_uid, 0);
+        assert_eq!(rustix::fs::fstat(&memory).unwrap().st_uid, 77);
+        let null = std::fs::File::open("/dev/null").unwrap();
+        own_stream(null.as_fd(), 77).unwrap();
+        assert_eq!(rustix::fs::fstat(&null).unwrap().st_uid, 0);
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl Joins {
         let mut files = Vec::new();
         for kind in Kind::ALL {
             let Membership::Join { path, index } = namespaces.of(kind) else { continue };
-            let opened = open_namespace(path, kind).map_err(|error| error.at(format!("/linux/namespaces/{index}/path")));
+            let opened =
+                open_namespace(path, kind).map_err(|error| error.at(format!("/linux/namespaces/{index}/path")));
             files.push((kind, opened?));
         }
         Ok(Joins::Files(files))
@@ -98,10 +99,9 @@ fn open_namespace(path: &CStr, kind: Kind) -> Result<OwnedFd> {
     let file = File::open(path).context(|| format!("open {}", path.display()))?;
     match namespace_type(file.as_fd()) {
         Ok(flag) if flag == kind.flag() => Ok(file.into()),
-        Ok(_) | Err(Errno::ENOTTY) => Err(Error::new(
-            ErrorKind::Config,
-            format!("{} is not a {} namespace", path.display(), kind.word()),
-        )),
+        Ok(_) | Err(Errno::ENOTTY) => {
+            Err(Error::new(ErrorKind::Config, format!("{} is not a {} namespace", path.display(), kind.word())))
+        }
         Err(errno) => Err(errno).context(|| format!("ask {} for its kind of namespace", path.display())),
     }
 }

@@ -44,7 +44,7 @@ use crate::sync::frame::FromInit;
 use crate::sync::{ChildEnd, gate};
 use crate::sys::clone::exit_now;
 use crate::sys::namespace::unshare;
-use crate::sys::fd;
+use crate::sys::{self, fd};
 use attributes::AffinityMoment;
 use hooks::HookOptions;
 use join::Joins;
@@ -361,6 +361,11 @@ fn enter_directory(process: &ProcessPlan) -> Result<()> {
 /// Loads the seccomp filter and hands its listener out, if it has one.
 fn load_filter(request: &InitRequest<'_>, line: &Line) -> Result<()> {
     let Some(filter) = &request.plan.seccomp else { return Ok(()) };
-    let _ = (filter, line);
-    Ok(())
+    let listener = sys::seccomp::load(&filter.program, filter.flags)
+        .context(|| format!("load the seccomp filter of {} instructions", filter.program.len()))
+        .map_err(|error| error.at("/linux/seccomp"))?;
+    match listener {
+        Some(listener) => line.send(&FromInit::SeccompFd, Some(listener.as_fd())),
+        None => Ok(()),
+    }
 }

@@ -43,9 +43,9 @@ use process::ProcessContext;
 
 use crate::bundle::config::Linux;
 use crate::bundle::{Config, Process};
-use resources::CgroupManager;
 use crate::error::{Error, Result, Warning};
 use crate::host::HostFacts;
+use resources::CgroupManager;
 
 /// What the caller of `create` decides, beside the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +147,8 @@ impl Plan {
             facts,
         )?;
         warnings.extend(cgroup_warnings);
+        let (filter, filter_warnings) = seccomp::of_config(config)?;
+        warnings.extend(filter_warnings);
         let plan = Plan {
             spawn,
             cgroup,
@@ -160,8 +162,7 @@ impl Plan {
                 rootfs: Some(RootfsPlan::new(&draft, &mut warnings)?),
                 sysctls: sysctl::plan(config, linux, namespaces)?,
                 process: ProcessPlan::new(process, &context, &mut warnings)?,
-                // seccomp::Filter::new(linux.seccomp) goes here and into ExecPlan::new.
-                seccomp: None,
+                seccomp: filter,
                 session_keyring: session_keyring(options.id, options.no_new_keyring)?,
                 loopback_up: namespaces.is_new(namespaces::Kind::Net),
             },
@@ -186,6 +187,8 @@ impl ExecPlan {
             ProcessContext { pointer: request.pointer, config, user, facts, console: request.console, exec: true };
         // The maps and the choice about setgroups(2) are the container's already.
         let joined = UserNamespace { own: user.own, ..UserNamespace::default() };
+        // What it warns about was said at create.
+        let (filter, _) = seccomp::of_config(config)?;
         let plan = ExecPlan {
             spawn: SpawnPlan::new(&namespaces, &joined, facts),
             init: InitPlan {
@@ -195,7 +198,7 @@ impl ExecPlan {
                 rootfs: None,
                 sysctls: Vec::new(),
                 process: ProcessPlan::new(request.process, &context, &mut warnings)?,
-                seccomp: None,
+                seccomp: filter,
                 session_keyring: session_keyring(request.id, request.no_new_keyring)?,
                 loopback_up: false,
             },

@@ -28,7 +28,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::error::{Context as _, Error, Kind, Result, Warning};
-use crate::sys::socket::{receive_message, seqpacket_pair, send_message};
+use crate::sys::socket::{receive_message, send_message, seqpacket_pair};
 use frame::{FromInit, MAX_FRAME, ToInit};
 
 /// One end of the socket pair.

@@ -49,8 +49,8 @@ fn cloexec_from_listing(first: u32) -> Result<(), Errno> {
 }
 
 fn open_descriptors() -> Result<Vec<RawFd>, Errno> {
-    let listing = std::fs::read_dir("/proc/self/fd")
-        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    let listing =
+        std::fs::read_dir("/proc/self/fd").map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
     Ok(listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 

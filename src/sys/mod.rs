@@ -4,19 +4,20 @@
 //! The only room with `unsafe` code. Uses nothing of the other rooms; used by all that touch the kernel.
 #![allow(unsafe_code)]
 
+pub(crate) mod bpf;
 pub(crate) mod clone;
 pub(crate) mod exec;
 pub(crate) mod fd;
-pub(crate) mod namespace;
-pub(crate) mod socket;
-pub(crate) mod bpf;
+pub(crate) mod keyring;
 pub(crate) mod kill;
 pub(crate) mod mount;
-pub(crate) mod tty;
-pub(crate) mod userns;
-pub(crate) mod keyring;
+pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod process;
 pub(crate) mod schedule;
 pub(crate) mod scm;
+pub(crate) mod seccomp;
 pub(crate) mod signal;
+pub(crate) mod socket;
+pub(crate) mod tty;
+pub(crate) mod userns;

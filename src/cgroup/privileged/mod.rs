@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::host::CgroupLayout;
 use crate::bundle::resources::ResourcesConfig;
+use crate::host::CgroupLayout;
 use crate::plan::resources::CgroupManager;
 
 fn facts() -> HostFacts {

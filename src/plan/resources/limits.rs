@@ -1,9 +1,9 @@
 //! The limits of linux.resources with their ranges checked and the ways of saying "not set" removed.
 
+use super::devices::DeviceSet;
 use crate::bundle::resources::{
     BlockIoConfig, CpuConfig, HugepageLimitConfig, MemoryConfig, ResourcesConfig, ThrottleConfig, WeightDeviceConfig,
 };
-use super::devices::DeviceSet;
 use crate::error::{Error, Result, Warning};
 use crate::plan::pointer;
 

@@ -1,0 +1,197 @@
+//! The engines' own profiles, and the comparison with libseccomp (contrib/seccomp-reference).
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use seccompiler::sock_filter;
+
+use super::super::syscalls::{Family, X86};
+use super::super::{Filter, SeccompConfig};
+use super::evaluate::Profile;
+use super::interpreter::{Call, check, run};
+use crate::bundle::seccomp::RuleConfig;
+
+const PROFILES: [&str; 7] =
+    ["containerd", "containerd-1.7", "docker", "docker-custom", "docker-userns", "podman", "podman-socket"];
+
+fn load(name: &str) -> SeccompConfig {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/seccomp").join(format!("{name}.json"));
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn compile(config: &SeccompConfig) -> Vec<sock_filter> {
+    Filter::for_family(&X86, config, "/linux/seccomp", None).unwrap().0.unwrap().program
+}
+
+/// All calls that matter for `config`: every number of every architecture, and for those with conditions arguments that
+/// meet them and others that just miss.
+fn calls(config: &SeccompConfig, family: &Family, mut visit: impl FnMut(&Call)) {
+    let rows: HashMap<_, _> = family.rows().iter().map(|row| (row.name, row)).collect();
+    let mut arguments: HashMap<u32, Vec<[u64; 6]>> = HashMap::new();
+    for rule in config.syscalls.iter().flatten().filter(|rule| rule.args.is_some()) {
+        let rows = rule.names.iter().filter_map(|name| rows.get(name));
+        let numbers = rows.flat_map(|row| (0..family.columns.len()).filter_map(|column| row.number(column)));
+        for number in numbers.chain([102, 117]) {
+            arguments.entry(number).or_default().extend(near(rule));
+        }
+    }
+    for audit in family.columns.iter().map(|column| column.audit).chain([0xC000_00B7]) {
+        for base in [0, 0x4000_0000] {
+            for number in (0..1024).chain([0x3fff_fffe, 0x3fff_ffff]) {
+                let call = |args| Call { audit, number: base | number, args, big_endian: family.big_endian };
+                visit(&call([1, 2, 3, 4, 5, 6]));
+                for args in arguments.get(&number).into_iter().flatten() {
+                    visit(&call(*args));
+                }
+            }
+        }
+    }
+}
+
+/// Arguments that meet most of a rule's conditions, each with one of them varied.
+fn near(rule: &RuleConfig) -> Vec<[u64; 6]> {
+    let conditions = rule.args.as_deref().unwrap_or(&[]);
+    let mut meeting = [[0; 6], [u64::MAX; 6]];
+    for arg in conditions {
+        let masked = arg.op == "SCMP_CMP_MASKED_EQ";
+        for args in &mut meeting {
+            args[arg.index as usize] = if masked { arg.value_two.unwrap_or(0) } else { arg.value };
+        }
+    }
+    let mut all = meeting.to_vec();
+    for args in meeting {
+        for call in 1..25 {
+            all.push([call, args[1], args[2], args[3], args[4], args[5]]);
+        }
+        for arg in conditions {
+            let value = args[arg.index as usize];
+            for varied in
+                [0, value ^ 1, value.wrapping_add(1), value.wrapping_sub(1), value ^ 1 << 40, !value, value & arg.value]
+            {
+                let mut args = args;
+                args[arg.index as usize] = varied;
+                all.push(args);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn compile_engines_profiles_decides_as_they_say() {
+    for name in PROFILES {
+        let config = load(name);
+        let program = compile(&config);
+        check(&program).unwrap();
+        let profile = Profile::new(&config, &X86);
+        calls(&config, &X86, |call| {
+            assert_eq!(run(&program, call).0, profile.decide(call), "{name}: {call:#x?}");
+        });
+    }
+}
+
+#[test]
+fn compile_dockers_profile_is_short() {
+    let mut config = load("docker");
+    let three = compile(&config).len();
+    config.architectures = Some(vec!["SCMP_ARCH_X86_64".to_owned()]);
+    let one = compile(&config).len();
+    assert!(three < 250 && one < 80, "{three} instructions for three architectures, {one} for one");
+}
+
+/// CORACLE_SECCOMP_REFERENCE is a directory of profiles NAME.json with libseccomp's program for each, NAME.bpf.
+///
+/// One random profile in a hundred may differ: libseccomp 2.5.4 sometimes compares the architecture in place of the
+/// number, because it drops the load where a block of conditions is shared.
+#[test]
+#[ignore = "needs libseccomp: contrib/seccomp-reference/run"]
+fn compile_and_libseccomp_decide_alike() {
+    let directory = std::env::var_os("CORACLE_SECCOMP_REFERENCE").expect("CORACLE_SECCOMP_REFERENCE is set");
+    let (mut compared, mut profiles) = (0_u64, 0);
+    let mut different = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let config: SeccompConfig = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let reference = read_program(&path.with_extension("bpf"));
+        let program = compile(&config);
+        let mut first = None;
+        calls(&config, &X86, |call| {
+            let (ours, theirs) = (run(&program, call).0, run(&reference, call).0);
+            // map_shadow_stack of x32 is in the kernel's list and not in libseccomp's.
+            if ours != theirs && first.is_none() && call.number != 0x4000_01c5 {
+                first = Some(format!("{}: {ours:#x}, libseccomp {theirs:#x}: {call:x?}", path.display()));
+            }
+            compared += 1;
+        });
+        profiles += 1;
+        different.extend(first);
+    }
+    println!("{compared} calls under {profiles} profiles compared, different: {different:#?}");
+    assert!(compared > 0 && different.len() <= profiles / 100);
+    assert!(different.iter().all(|text| text.contains("/random-")));
+}
+
+fn read_program(path: &Path) -> Vec<sock_filter> {
+    let bytes = fs::read(path).unwrap();
+    let instruction = |c: &[u8]| sock_filter {
+        code: u16::from_le_bytes([c[0], c[1]]),
+        jt: c[2],
+        jf: c[3],
+        k: u32::from_le_bytes([c[4], c[5], c[6], c[7]]),
+    };
+    bytes.chunks_exact(8).map(instruction).collect()
+}
+
+/// Figures for the notes: `cargo test --release seccomp_figures -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints figures, checks nothing"]
+fn seccomp_figures() {
+    for name in PROFILES {
+        let text =
+            fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/seccomp").join(format!("{name}.json")))
+                .unwrap();
+        let config = load(name);
+        let mut native = config.clone();
+        native.architectures = Some(vec!["SCMP_ARCH_X86_64".to_owned()]);
+        let median = |work: &dyn Fn()| {
+            let mut times: Vec<_> = (0..501)
+                .map(|_| {
+                    let start = Instant::now();
+                    work();
+                    start.elapsed().as_nanos()
+                })
+                .collect();
+            let first = times[0];
+            times.sort_unstable();
+            format!("{:.1} µs (first {:.0})", times[250] as f64 / 1000.0, first as f64 / 1000.0)
+        };
+        let parse = median(&|| {
+            std::hint::black_box(serde_json::from_slice::<SeccompConfig>(&text).unwrap());
+        });
+        let three = median(&|| {
+            std::hint::black_box(compile(&config));
+        });
+        let one = median(&|| {
+            std::hint::black_box(compile(&native));
+        });
+        let program = compile(&config);
+        let (mut steps, mut most, mut count) = (0, 0, 0);
+        for number in 0..470 {
+            let call = Call { audit: X86.columns[0].audit, number, args: [0; 6], big_endian: false };
+            let executed = run(&program, &call).1;
+            (steps, most, count) = (steps + executed, most.max(executed), count + 1);
+        }
+        println!(
+            "{name}: parse {parse}; compile {three} to {} instructions as configured, {one} to {} for one; \
+             executed per native call {:.1} on average, {most} at most",
+            program.len(),
+            compile(&native).len(),
+            f64::from(steps as u32) / f64::from(count),
+        );
+    }
+}

@@ -65,7 +65,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::plan::seccomp::{ACTIONS, FLAGS, Filter, SeccompConfig};
+    use crate::bundle::seccomp::SeccompConfig;
+    use crate::plan::seccomp::{ACTIONS, FLAGS, Filter};
 
     fn filter(profile: &str) -> Filter {
         let config: SeccompConfig = serde_json::from_str(profile).unwrap();

@@ -29,8 +29,6 @@ const IFA_F_KEPT: u32 = 0x02 | 0x10 | 0x200 | 0x400;
 // linux/rtnetlink.h: global scope.
 const RT_SCOPE_UNIVERSE: u8 = 0;
 
-/// Length of ifinfomsg.
-const LINK: usize = 16;
 /// Length of ifaddrmsg.
 const ADDRESS: usize = 8;
 /// How often a dump of addresses is asked for again when they change under it.

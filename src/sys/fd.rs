@@ -1,6 +1,6 @@
 //! Descriptors.
 
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -73,12 +73,4 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: from_raw_fd requires an open descriptor without another owner: the kernel just made it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// Makes `fd` this process's standard input, output and error. (dup2 onto 0, 1 and 2.)
-pub(crate) fn become_stdio(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    let fd = fd.as_fd();
-    nix::unistd::dup2_stdin(fd)?;
-    nix::unistd::dup2_stdout(fd)?;
-    nix::unistd::dup2_stderr(fd)
 }

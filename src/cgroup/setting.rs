@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::record::{Hierarchy, Record};
 use super::{devices, file, v1, v2};
 use crate::error::{Context, Error, Kind, Result, Warning};
-use crate::plan::resources::{Cpu, Limit, Resources};
+use crate::plan::resources::{Cpu, Resources};
 
 /// What the translators make: `value` goes into `file` of the hierarchy with `controller`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,12 +71,13 @@ pub(super) fn pointer(place: &str) -> String {
     format!("/linux/resources{place}")
 }
 
-/// Writes `resources` into the cgroup of `record`. An update leaves alone what is not set.
-pub(super) fn apply(record: &Record, resources: &Resources, update: bool) -> Result<Vec<Warning>> {
+/// Writes `resources` into the cgroup of `record`, which leaves alone what is not set. One that `existed` may have
+/// device rules already.
+pub(super) fn apply(record: &Record, resources: &Resources, existed: bool) -> Result<Vec<Warning>> {
     let Translation { settings, warnings } = translate(record, resources)?;
     write_all(record, settings)?;
     if let Some(set) = &resources.devices {
-        devices::apply(record, set, update)?;
+        devices::apply(record, set, existed)?;
     }
     Ok(warnings)
 }
@@ -223,24 +224,6 @@ fn check(result: Result<(), Errno>, directory: &Path, setting: &Setting) -> Resu
                 }
             })
         }
-    }
-}
-
-/// Refuses a memory limit below what is in use, where the configuration asks for that (memory.checkBeforeUpdate).
-/// v1 needs no check: its kernel refuses.
-pub(super) fn check_before_update(record: &Record, resources: &Resources) -> Result<()> {
-    let (Some(Limit::Value(limit)), true) = (resources.memory.limit, resources.memory.check_before_update) else {
-        return Ok(());
-    };
-    let Some(v2) = record.v2().filter(|_| record.v1("memory").is_none()) else { return Ok(()) };
-    let path = v2.directory.join("memory.current");
-    let used = file::read_value(&path).context(|| format!("read {}", path.display()))?;
-    match used.parse::<u64>() {
-        Ok(used) if limit < used => {
-            Err(Error::new(Kind::System, format!("set a memory limit of {limit} bytes: {used} bytes are in use"))
-                .at(pointer("/memory/limit")))
-        }
-        _ => Ok(()),
     }
 }
 

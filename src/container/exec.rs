@@ -1,7 +1,7 @@
 //! `exec`: one more process in a container that lives. The configuration is the one used at create.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use super::console::{PidfdKind, Relay};
 use super::create::write_pid_file;

@@ -6,13 +6,13 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use procfs::FromRead;
 use procfs::process::Stat;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::store::{Directory, InitProcess, Record};
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::state::Status;
 use crate::sync::gate;
+use crate::sys::fd::pidfd_open;
 
 /// What /proc says about the process `pid`; `None` when there is none.
 fn stat(pid: i32) -> Result<Option<Stat>> {
@@ -46,10 +46,8 @@ pub(crate) fn is_alive(init: InitProcess) -> Result<bool> {
 
 /// A descriptor of that process, or `None` if it is not alive: a pid alone may belong to somebody else by now.
 pub(crate) fn open(init: InitProcess) -> Result<Option<OwnedFd>> {
-    // from_raw takes no negative number.
-    let Some(pid) = Pid::from_raw(init.pid.max(0)) else { return Ok(None) };
-    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-        Err(rustix::io::Errno::SRCH) => return Ok(None),
+    let pidfd = match pidfd_open(init.pid) {
+        Err(Errno::ESRCH) => return Ok(None),
         result => result.context(|| format!("open process {}", init.pid))?,
     };
     // In this order: from here on the pid cannot come to mean another process that the check takes for this one, and

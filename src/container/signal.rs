@@ -95,7 +95,11 @@ mod tests {
     #[test]
     fn kill_no_or_negative_pid_is_not_running() {
         for pid in [0, -1, i32::MIN, i32::MAX] {
-            assert_eq!(kill(InitProcess { pid, start_time: 0 }, libc::SIGKILL).unwrap_err().kind(), Kind::Status, "{pid}");
+            assert_eq!(
+                kill(InitProcess { pid, start_time: 0 }, libc::SIGKILL).unwrap_err().kind(),
+                Kind::Status,
+                "{pid}"
+            );
         }
     }
 

@@ -9,13 +9,12 @@
 //! the process, by a list that a cloned child does not have right. The crate `caps` sets one of the three sets a
 //! call, and between two such calls inheritable may exceed permitted, which the kernel refuses; `plan` uses its names.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use rustix::fs::{FileType, Gid, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
-use super::proc_file;
 use crate::error::{Context, Error, Result, Warning};
 use crate::fs::Procfs;
 use crate::plan::pointer;
@@ -82,9 +81,7 @@ fn set_groups(process: &ProcessPlan) -> Result<()> {
 }
 
 fn setgroups_is_denied() -> bool {
-    Procfs::open()
-        .and_then(|proc| proc_file::read(proc.as_fd(), c"self/setgroups", 16))
-        .is_ok_and(|text| text.starts_with(b"deny"))
+    Procfs::open().and_then(|proc| proc.read(c"self/setgroups", 16)).is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 fn unmapped_hint(error: Error) -> Error {
@@ -224,7 +221,7 @@ mod tests {
 #[cfg(test)]
 mod privileged {
     use super::*;
-    use crate::init::test_thread::{in_thread, proc, status};
+    use crate::init::test_thread::{in_thread, status};
     use std::os::fd::AsFd;
 
     const CHOWN: u64 = 1;

@@ -18,7 +18,6 @@ pub(crate) mod masks;
 pub(crate) mod mount;
 pub(crate) mod payload;
 pub(crate) mod pivot;
-pub(crate) mod proc_file;
 pub(crate) mod rootfs;
 pub(crate) mod sysctl;
 #[cfg(test)]
@@ -205,7 +204,7 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     attributes::set_scheduling(process)?;
     attributes::set_affinity(process, AffinityMoment::Final)?;
     if process.apparmor_profile.is_some() || process.selinux_label.is_some() {
-        labels::set_exec_labels(Procfs::open()?.as_fd(), process)?;
+        labels::set_exec_labels(&Procfs::open()?, process)?;
     }
     if process.no_new_privileges {
         attributes::set_no_new_privileges()?;
@@ -289,13 +288,13 @@ fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Res
 fn join_keyring(process: &ProcessPlan, name: &CStr, sync: &ChildEnd) -> Result<()> {
     let label = process.selinux_label.as_deref();
     if label.is_some() {
-        labels::set_key_label(Procfs::open()?.as_fd(), &process.pointer, label)?;
+        labels::set_key_label(&Procfs::open()?, &process.pointer, label)?;
     }
     if let Some(warning) = attributes::new_session_keyring(name)? {
         sync.warn(warning);
     }
     match label {
-        Some(_) => labels::set_key_label(Procfs::open()?.as_fd(), &process.pointer, None),
+        Some(_) => labels::set_key_label(&Procfs::open()?, &process.pointer, None),
         None => Ok(()),
     }
 }
@@ -313,7 +312,7 @@ fn set_names(plan: &InitPlan) -> Result<()> {
     if plan.sysctls.is_empty() {
         return Ok(());
     }
-    sysctl::set(Procfs::open()?.as_fd(), &plan.sysctls)
+    sysctl::set(&Procfs::open()?, &plan.sysctls)
 }
 
 /// What [`make_root`] is given besides its plan.

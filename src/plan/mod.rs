@@ -20,7 +20,7 @@ pub(crate) mod pointer;
 pub(crate) mod process;
 pub(crate) mod resources;
 pub(crate) mod rootfs;
-mod scheduling;
+pub(crate) mod scheduling;
 pub(crate) mod seccomp;
 pub(crate) mod spawn;
 pub(crate) mod sysctl;

@@ -48,9 +48,9 @@ pub(crate) struct RootfsPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pivot {
     /// pivot_root(".", ".").
-    PivotRoot,
+    Swap,
     /// `--no-pivot`: MS_MOVE and chroot.
-    MoveRoot,
+    Move,
     /// No mount namespace of its own: chroot only.
     Chroot,
 }
@@ -71,8 +71,8 @@ impl RootfsPlan {
         let own_dev = !mounts.iter().any(is_bind_on_dev);
         let terminal = config.process.as_ref().is_some_and(|process| process.terminal);
         let pivot = match (draft.namespaces.is_new(Kind::Mount), draft.options.no_pivot) {
-            (true, false) => Pivot::PivotRoot,
-            (true, true) => Pivot::MoveRoot,
+            (true, false) => Pivot::Swap,
+            (true, true) => Pivot::Move,
             (false, _) => Pivot::Chroot,
         };
         let (propagation, propagation_configured) = propagation(draft)?;

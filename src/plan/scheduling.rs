@@ -134,7 +134,7 @@ const MPOL_LOCAL: u32 = 4;
 const MPOL_PREFERRED_MANY: u32 = 5;
 
 /// set_mempolicy(2).
-const MEMORY_MODES: [(&str, u32); 7] = [
+pub(crate) const MEMORY_MODES: [(&str, u32); 7] = [
     ("MPOL_DEFAULT", MPOL_DEFAULT),
     ("MPOL_PREFERRED", MPOL_PREFERRED),
     ("MPOL_BIND", MPOL_BIND),
@@ -149,7 +149,7 @@ const RELATIVE_NODES: u32 = 1 << 14;
 const NUMA_BALANCING: u32 = 1 << 13;
 
 /// set_mempolicy(2).
-const MEMORY_FLAGS: [(&str, u32); 3] = [
+pub(crate) const MEMORY_FLAGS: [(&str, u32); 3] = [
     ("MPOL_F_STATIC_NODES", STATIC_NODES),
     ("MPOL_F_RELATIVE_NODES", RELATIVE_NODES),
     ("MPOL_F_NUMA_BALANCING", NUMA_BALANCING),

@@ -153,12 +153,18 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
 }
 
+fn kind_of_program(message: &str) -> Kind {
+    let missing = ["executable file not found", "no such file or directory"];
+    if missing.iter().any(|text| message.contains(text)) { Kind::ProgramNotFound } else { Kind::ProgramNotExecutable }
+}
+
 /// The kinds that callers decide on, from the words that engines match.
 fn kind_of(message: &str) -> Kind {
     [
         ("container does not exist", Kind::NotFound),
         ("container with given ID already exists", Kind::Exists),
         ("cannot exec in", Kind::Status),
+        ("exec: ", kind_of_program(message)),
         ("(config ", Kind::Config),
     ]
     .into_iter()

@@ -121,6 +121,7 @@ pub(crate) fn run(request: InitRequest<'_>, fds: InitFds, sync: ChildEnd, born: 
         None => Line::Sync(sync),
         Some(gate) => {
             drop(sync);
+            sys::pages::release_program();
             match gate::wait(gate) {
                 Ok(connection) => Line::Gate(connection),
                 Err(_) => exit_now(1),

@@ -12,6 +12,7 @@ pub(crate) mod keyring;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
+pub(crate) mod pages;
 pub(crate) mod process;
 pub(crate) mod schedule;
 pub(crate) mod seccomp;

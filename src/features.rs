@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::plan::hooks::HookKind;
-use crate::plan::{mount_options, namespaces, scheduling, seccomp};
+use crate::plan::{capabilities, mount_options, namespaces, scheduling, seccomp};
 use crate::sys::seccomp::flag_supported;
 
 /// The oldest version of the specification that is accepted as `ociVersion`.
@@ -140,7 +140,7 @@ pub fn features() -> Features {
         mount_options: words(mount_options::WORDS),
         linux: LinuxFeatures {
             namespaces: namespace_words(),
-            capabilities: capability_names(),
+            capabilities: capabilities::known().iter().map(ToString::to_string).collect(),
             cgroup: CgroupFeatures { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
             seccomp: seccomp(),
             apparmor: Enabled { enabled: true },
@@ -171,12 +171,6 @@ fn namespace_words() -> Vec<&'static str> {
     let mut words = namespaces::Kind::ALL.map(namespaces::Kind::word).to_vec();
     words.sort_unstable();
     words
-}
-
-fn capability_names() -> Vec<String> {
-    let mut known: Vec<caps::Capability> = caps::all().into_iter().collect();
-    known.sort_unstable_by_key(caps::Capability::index);
-    known.iter().map(ToString::to_string).collect()
 }
 
 /// Keys below `org.opencontainers` are reserved by the specification, so these follow what other runtimes use.

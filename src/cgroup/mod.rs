@@ -9,6 +9,7 @@
 //! cgroup.procs waits for one, a single-threaded process that writes `0` to `tasks` does not, nor does
 //! CLONE_INTO_CGROUP.
 
+mod apply;
 mod device_program;
 mod devices;
 mod file;

@@ -12,7 +12,8 @@ use nix::sched::{CloneFlags, setns};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::error::{Context, Error, Kind, Result, Warning};
-use crate::plan::{NetDevice, pointer};
+use crate::plan::NetDevice;
+use crate::pointer;
 use crate::sys::netlink::{Message, Request, Socket, attributes, u32_at};
 
 // linux/if_link.h

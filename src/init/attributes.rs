@@ -10,8 +10,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 
 use crate::error::{Context, Error, Result, Warning};
-use crate::plan::pointer;
-use crate::plan::process::{MemoryPolicy, ProcessPlan, Rlimit, Scheduler};
+use crate::plan::process::{ProcessPlan, Rlimit};
+use crate::plan::scheduling::{MemoryPolicy, Scheduler};
+use crate::pointer;
 use crate::sys;
 
 /// Signals that a caller commonly ignores (nohup, a shell's background job, this program's own SIGPIPE) and that a

@@ -17,8 +17,9 @@ use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 use crate::error::{Context, Error, Result, Warning};
 use crate::fs::Procfs;
-use crate::plan::pointer;
-use crate::plan::process::{Capabilities, ProcessPlan};
+use crate::plan::capabilities::{Capabilities, names};
+use crate::plan::process::ProcessPlan;
+use crate::pointer;
 
 /// Removes from the bounding set whatever `bounding` lacks, up to `last_capability`, the highest that the kernel
 /// knows.
@@ -144,23 +145,16 @@ fn missing(process_pointer: &str, wanted: &Capabilities, granted: &Capabilities)
         ("inheritable", wanted.inheritable & !granted.inheritable),
         ("ambient", wanted.ambient & !granted.ambient),
     ];
-    let lost: Vec<String> =
-        lost.iter().filter(|(_, set)| *set != 0).map(|(name, set)| format!("{name} {}", names(*set))).collect();
+    let lost: Vec<String> = lost
+        .iter()
+        .filter(|(_, set)| *set != 0)
+        .map(|(name, set)| format!("{name} {}", names(*set).join(",")))
+        .collect();
     if lost.is_empty() {
         return None;
     }
     let message = format!("capabilities that cannot be granted: {}, ignoring", lost.join("; "));
     Some(Warning::config(pointer::join(process_pointer, "capabilities"), message))
-}
-
-/// `CAP_CHOWN,CAP_KILL`; numbers for those newer than the crate `caps`.
-fn names(set: u64) -> String {
-    let known = caps::all();
-    let name = |number: u8| {
-        let capability = known.iter().find(|capability| capability.index() == number);
-        capability.map_or_else(|| number.to_string(), ToString::to_string)
-    };
-    (0..64).filter(|number| set & bit(*number) != 0).map(name).collect::<Vec<_>>().join(",")
 }
 
 fn bit(number: u8) -> u64 {

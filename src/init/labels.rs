@@ -7,8 +7,8 @@ use nix::errno::Errno;
 
 use crate::error::{Context, Result};
 use crate::fs::Procfs;
-use crate::plan::pointer;
 use crate::plan::process::ProcessPlan;
+use crate::pointer;
 
 /// What the next execve of this process puts on. SELinux's label comes first: a profile of AppArmor, which has its
 /// own file where modules are stacked, does not keep it from being written.

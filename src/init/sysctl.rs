@@ -2,8 +2,8 @@
 
 use crate::error::{Context, Result};
 use crate::fs::Procfs;
-use crate::plan::pointer;
 use crate::plan::sysctl::Sysctl;
+use crate::pointer;
 
 /// Writes every parameter, in order.
 pub(crate) fn set(proc: &Procfs, sysctls: &[Sysctl]) -> Result<()> {

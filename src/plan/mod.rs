@@ -16,7 +16,6 @@ pub(crate) mod mount_options;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 mod network;
-pub(crate) mod pointer;
 pub(crate) mod process;
 pub(crate) mod resources;
 pub(crate) mod rootfs;

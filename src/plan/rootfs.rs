@@ -6,8 +6,9 @@ use super::ids::IdMapping;
 use super::mounts::{DevicePlan, MountPlan, MountSource};
 use super::namespaces::Kind;
 use super::text::{absolute, c_string, path_text};
-use super::{Draft, devices, mount_options, mounts, pointer};
+use super::{Draft, devices, mount_options, mounts};
 use crate::error::{self, Error, Result, Warning};
+use crate::pointer;
 
 /// The root file system of a container with a mount namespace (new or, for `create` without one, the host's).
 #[derive(Clone, Debug, PartialEq, Eq)]

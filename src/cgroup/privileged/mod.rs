@@ -73,7 +73,7 @@ impl Scratch {
     fn update(&self, resources: &Resources) -> Result<Vec<Warning>> {
         let mut record = self.cgroup.record().clone();
         make::prepare_v2(&mut record, resources)?;
-        setting::apply(&record, resources, true)
+        apply::apply(&record, resources, true)
     }
 
     /// Runs `script` inside: a thread joins, and its child is born there.

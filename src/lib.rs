@@ -117,6 +117,7 @@ pub(crate) mod fs;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod plan;
+pub(crate) mod pointer;
 mod state;
 pub(crate) mod sync;
 pub(crate) mod sys;

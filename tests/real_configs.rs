@@ -20,7 +20,9 @@ fn adapt(path: &Path, lab: &Lab, here: &Value) -> Value {
     process.insert("terminal".into(), json!(false));
     process.insert("cwd".into(), json!("/"));
     process.insert("args".into(), json!(["sh", "-c", "echo ran as $(id -u) with $(grep Seccomp: /proc/self/status)"]));
-    ["apparmorProfile", "oomScoreAdj", "rlimits"].map(|name| process.remove(name));
+    for name in ["apparmorProfile", "oomScoreAdj", "rlimits"] {
+        process.remove(name);
+    }
     for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
         namespace.as_object_mut().unwrap().remove("path");
     }

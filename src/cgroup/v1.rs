@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::setting::{Missing, Translation, pointer};
 use crate::error::{Error, Kind, Result};
-use crate::plan::pointer as json;
 use crate::plan::resources::{BlockIo, Cpu, Limit, Memory, Resources, Throttle};
+use crate::pointer as json;
 
 /// The settings for `resources`, without its devices.
 pub(super) fn translate(resources: &Resources) -> Result<Translation> {

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::setting::{Missing, Setting, Translation, pointer};
 use super::v1::{rdma, word};
 use crate::error::{Error, Kind, Result};
-use crate::plan::pointer as json;
 use crate::plan::resources::{BlockIo, Cpu, DeviceNumber, Limit, Memory, Resources};
+use crate::pointer as json;
 
 /// The settings for `resources`, without its devices.
 pub(super) fn translate(resources: &Resources) -> Result<Translation> {

@@ -144,7 +144,7 @@ impl Call {
         let mut text = String::new();
         self.log.rewind().and_then(|()| self.log.read_to_string(&mut text)).context(|| "read the log")?;
         let records = text.lines().filter_map(|line| serde_json::from_str::<LogRecord>(line).ok());
-        Ok(records.filter(|record| record.level == "error").last().map(|record| record.msg))
+        Ok(records.filter(|record| record.level == "error").next_back().map(|record| record.msg))
     }
 }
 

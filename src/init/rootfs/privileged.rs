@@ -212,7 +212,7 @@ fn default_plan(directory: &Path) -> RootfsPlan {
         ]),
         readonly_paths: paths(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
         mount_label: None,
-        pivot: Pivot::PivotRoot,
+        pivot: Pivot::Swap,
         cgroup_namespace: false,
         uid_mappings: Vec::new(),
         gid_mappings: Vec::new(),
@@ -274,7 +274,7 @@ fn default_config_on_an_empty_image_is_complete() {
 #[test]
 fn default_config_by_moving_the_root_is_complete() {
     container("default_config_by_moving_the_root_is_complete", empty_image, |mut plan| {
-        plan.pivot = Pivot::MoveRoot;
+        plan.pivot = Pivot::Move;
         enter(&plan).unwrap();
         assert_default_container();
     });

@@ -1,4 +1,5 @@
 //! What passes between a service manager or an engine and the container's first process: readiness, a pidfd.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod harness;
 

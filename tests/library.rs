@@ -1,4 +1,5 @@
 //! The library as its users meet it: from a program with threads, as every test program is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod harness;
 

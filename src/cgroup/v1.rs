@@ -95,6 +95,11 @@ fn cpu(cpu: &Cpu, to: &mut Translation) {
             setting.missing = Missing::Ignore;
         }
     }
+    cpuset(cpu, to);
+}
+
+/// The files have the same names on v2.
+pub(super) fn cpuset(cpu: &Cpu, to: &mut Translation) {
     if let Some(cpus) = &cpu.cpus {
         to.set("cpuset", "cpuset.cpus", cpus, "/cpu/cpus");
     }

@@ -143,8 +143,8 @@ impl Call {
     fn reported(&mut self) -> Result<Option<String>> {
         let mut text = String::new();
         self.log.rewind().and_then(|()| self.log.read_to_string(&mut text)).context(|| "read the log")?;
-        let records = text.lines().filter_map(|line| serde_json::from_str::<LogRecord>(line).ok());
-        Ok(records.filter(|record| record.level == "error").next_back().map(|record| record.msg))
+        let mut records = text.lines().filter_map(|line| serde_json::from_str::<LogRecord>(line).ok());
+        Ok(records.rfind(|record| record.level == "error").map(|record| record.msg))
     }
 }
 

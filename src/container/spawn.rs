@@ -218,9 +218,7 @@ fn write_id_maps(plan: &SpawnPlan, pid: i32) -> Result<()> {
         let written = if plan.map_with_helpers && (file == "uid_map" || !plan.deny_setgroups) {
             map_with_helper(helper, pid, mappings)
         } else {
-            let line = |map: &IdMapping| format!("{} {} {}\n", map.container_id, map.host_id, map.size);
-            let lines: String = mappings.iter().map(line).collect();
-            write_proc(&format!("/proc/{pid}/{file}"), &lines)
+            write_proc(&format!("/proc/{pid}/{file}"), &IdMapping::lines(mappings))
         };
         written.map_err(|error| error.at(pointer))?;
     }

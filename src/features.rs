@@ -1,14 +1,16 @@
 //! What this runtime implements (features.md, features-linux.md), for engines that ask before they rely on it.
 //!
-//! The lists name what the runtime recognises, not what the host has: features.md wants the document to be
-//! decided when the runtime is built. Uses `plan` for its words; called by users of the library and the program.
+//! The lists name what the runtime recognises, not what the host has, but for the seccomp flags that are called
+//! supported: these the kernel knows too. Uses the tables of words that `plan` works with, and `sys` to ask the kernel;
+//! called by users of the library and the program.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::plan::hooks::HookKind;
-use crate::plan::namespaces;
+use crate::plan::{capabilities, mount_options, namespaces, scheduling, seccomp};
+use crate::sys::seccomp::flag_supported;
 
 /// The oldest version of the specification that is accepted as `ociVersion`.
 pub const OCI_VERSION_MIN: &str = "1.0.0";
@@ -98,7 +100,7 @@ pub struct SeccompFeatures {
     pub archs: Vec<&'static str>,
     /// Values of `flags` that are recognised.
     pub known_flags: Vec<&'static str>,
-    /// Values of `flags` that are acted on.
+    /// Values of `flags` that the running kernel knows as well.
     pub supported_flags: Vec<&'static str>,
 }
 
@@ -135,18 +137,18 @@ pub fn features() -> Features {
         oci_version_min: OCI_VERSION_MIN,
         oci_version_max: OCI_VERSION,
         hooks: HOOKS.map(HookKind::word).to_vec(),
-        mount_options: MOUNT_OPTIONS.to_vec(),
+        mount_options: words(mount_options::WORDS),
         linux: LinuxFeatures {
             namespaces: namespace_words(),
-            capabilities: capability_names(),
+            capabilities: capabilities::known().iter().map(ToString::to_string).collect(),
             cgroup: CgroupFeatures { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
             seccomp: seccomp(),
             apparmor: Enabled { enabled: true },
             selinux: Enabled { enabled: true },
             intel_rdt: IntelRdtFeatures { enabled: true, schemata: true, monitoring: true },
             memory_policy: MemoryPolicyFeatures {
-                modes: MEMORY_POLICY_MODES.to_vec(),
-                flags: MEMORY_POLICY_FLAGS.to_vec(),
+                modes: words(&scheduling::MEMORY_MODES),
+                flags: words(&scheduling::MEMORY_FLAGS),
             },
             mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
             net_devices: Enabled { enabled: true },
@@ -171,12 +173,6 @@ fn namespace_words() -> Vec<&'static str> {
     words
 }
 
-fn capability_names() -> Vec<String> {
-    let mut known: Vec<caps::Capability> = caps::all().into_iter().collect();
-    known.sort_unstable_by_key(caps::Capability::index);
-    known.iter().map(ToString::to_string).collect()
-}
-
 /// Keys below `org.opencontainers` are reserved by the specification, so these follow what other runtimes use.
 fn annotations() -> BTreeMap<&'static str, &'static str> {
     let mut annotations = BTreeMap::from([("run.oci.coracle.version", env!("CARGO_PKG_VERSION"))]);
@@ -187,155 +183,34 @@ fn annotations() -> BTreeMap<&'static str, &'static str> {
 }
 
 fn seccomp() -> SeccompFeatures {
+    let supported = seccomp::FLAGS.into_iter().filter(|&(_, flag)| flag_supported(flag));
     SeccompFeatures {
         enabled: true,
-        actions: SECCOMP_ACTIONS.to_vec(),
-        operators: SECCOMP_OPERATORS.to_vec(),
-        archs: SECCOMP_ARCHS.to_vec(),
-        known_flags: SECCOMP_FLAGS.to_vec(),
-        supported_flags: SECCOMP_FLAGS.to_vec(),
+        actions: words(&seccomp::ACTIONS),
+        operators: words(&seccomp::OPERATORS),
+        archs: seccomp::ARCHITECTURES.to_vec(),
+        known_flags: words(&seccomp::FLAGS),
+        supported_flags: supported.map(|(word, _)| word).collect(),
     }
 }
 
-const MOUNT_OPTIONS: &[&str] = &[
-    "async",
-    "atime",
-    "bind",
-    "copy-symlink",
-    "defaults",
-    "dest-nofollow",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "idmap",
-    "iversion",
-    "lazytime",
-    "loud",
-    "mand",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "noiversion",
-    "nolazytime",
-    "nomand",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "nosymfollow",
-    "private",
-    "ratime",
-    "rbind",
-    "rdev",
-    "rdiratime",
-    "relatime",
-    "remount",
-    "rexec",
-    "ridmap",
-    "rnoatime",
-    "rnodev",
-    "rnodiratime",
-    "rnoexec",
-    "rnorelatime",
-    "rnostrictatime",
-    "rnosuid",
-    "rnosymfollow",
-    "ro",
-    "rprivate",
-    "rrelatime",
-    "rro",
-    "rrw",
-    "rshared",
-    "rslave",
-    "rstrictatime",
-    "rsuid",
-    "rsymfollow",
-    "runbindable",
-    "rw",
-    "shared",
-    "silent",
-    "slave",
-    "src-nofollow",
-    "strictatime",
-    "suid",
-    "symfollow",
-    "sync",
-    "tmpcopyup",
-    "unbindable",
-];
+/// The first column of a table, sorted.
+fn words<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
+    let mut words: Vec<_> = table.iter().map(|&(word, _)| word).collect();
+    words.sort_unstable();
+    words
+}
 
-const MEMORY_POLICY_MODES: &[&str] = &[
-    "MPOL_BIND",
-    "MPOL_DEFAULT",
-    "MPOL_INTERLEAVE",
-    "MPOL_LOCAL",
-    "MPOL_PREFERRED",
-    "MPOL_PREFERRED_MANY",
-    "MPOL_WEIGHTED_INTERLEAVE",
-];
-
-const MEMORY_POLICY_FLAGS: &[&str] = &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
-
-const SECCOMP_ACTIONS: &[&str] = &[
-    "SCMP_ACT_ALLOW",
-    "SCMP_ACT_ERRNO",
-    "SCMP_ACT_KILL",
-    "SCMP_ACT_KILL_PROCESS",
-    "SCMP_ACT_KILL_THREAD",
-    "SCMP_ACT_LOG",
-    "SCMP_ACT_NOTIFY",
-    "SCMP_ACT_TRACE",
-    "SCMP_ACT_TRAP",
-];
-
-const SECCOMP_OPERATORS: &[&str] =
-    &["SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"];
-
-const SECCOMP_ARCHS: &[&str] = &[
-    "SCMP_ARCH_AARCH64",
-    "SCMP_ARCH_ARM",
-    "SCMP_ARCH_LOONGARCH64",
-    "SCMP_ARCH_M68K",
-    "SCMP_ARCH_MIPS",
-    "SCMP_ARCH_MIPS64",
-    "SCMP_ARCH_MIPS64N32",
-    "SCMP_ARCH_MIPSEL",
-    "SCMP_ARCH_MIPSEL64",
-    "SCMP_ARCH_MIPSEL64N32",
-    "SCMP_ARCH_PARISC",
-    "SCMP_ARCH_PARISC64",
-    "SCMP_ARCH_PPC",
-    "SCMP_ARCH_PPC64",
-    "SCMP_ARCH_PPC64LE",
-    "SCMP_ARCH_RISCV64",
-    "SCMP_ARCH_S390",
-    "SCMP_ARCH_S390X",
-    "SCMP_ARCH_SH",
-    "SCMP_ARCH_SHEB",
-    "SCMP_ARCH_X32",
-    "SCMP_ARCH_X86",
-    "SCMP_ARCH_X86_64",
-];
-
-const SECCOMP_FLAGS: &[&str] = &[
-    "SECCOMP_FILTER_FLAG_LOG",
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-    "SECCOMP_FILTER_FLAG_TSYNC",
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
-];
-
-const UNSAFE_ANNOTATIONS: &[&str] = &[
-    "run.oci.hooks.stderr",
-    "run.oci.hooks.stdout",
-    "run.oci.keep_original_groups",
-    "run.oci.mount_context_type",
-    "run.oci.pidfd_receiver",
-    "run.oci.seccomp.receiver",
-];
+/// Those that the code asks for: a test looks for them.
+const UNSAFE_ANNOTATIONS: &[&str] =
+    &["run.oci.hooks.stderr", "run.oci.hooks.stdout", "run.oci.keep_original_groups", "run.oci.seccomp.receiver"];
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
 
     fn assert_sorted(list: &[&str]) {
@@ -370,6 +245,49 @@ mod tests {
         assert!(features.mount_options.contains(&"rro"));
         assert!(features.linux.namespaces.contains(&"user") && features.linux.mount_extensions.idmap.enabled);
         assert_eq!(features.hooks.len(), 6);
+    }
+
+    /// config.md#linux-mount-options, and what mount(8) and other runtimes add.
+    #[test]
+    fn features_mount_options_of_the_specification_are_there() {
+        let known = features().mount_options;
+        let expected = "async atime bind copy-symlink defaults dest-nofollow dev diratime dirsync exec idmap iversion \
+            lazytime loud mand noatime nodev nodiratime noexec noiversion nolazytime nomand norelatime \
+            nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime relatime remount rexec ridmap \
+            rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate \
+            rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave \
+            src-nofollow strictatime suid symfollow sync tmpcopyup unbindable";
+        for option in expected.split(' ') {
+            assert!(known.contains(&option), "{option}");
+        }
+    }
+
+    #[test]
+    fn features_seccomp_words_are_those_that_a_profile_may_use() {
+        let seccomp = features().linux.seccomp;
+        assert_eq!((seccomp.actions.len(), seccomp.operators.len(), seccomp.known_flags.len()), (9, 7, 4));
+        assert!(seccomp.archs.contains(&"SCMP_ARCH_X86_64") && seccomp.archs.contains(&"SCMP_ARCH_AARCH64"));
+        assert!(seccomp.supported_flags.contains(&"SECCOMP_FILTER_FLAG_LOG"));
+    }
+
+    /// Every literal of the source that looks like one, but for those that `features` prints about the runtime.
+    #[test]
+    fn features_annotations_are_those_that_the_source_asks_for() {
+        let mut used = BTreeSet::new();
+        let mut directories = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with(file!()) {
+                    let text = fs::read_to_string(path).unwrap();
+                    let literals = text.split('"');
+                    used.extend(literals.filter(|text| text.starts_with("run.oci.")).map(str::to_owned));
+                }
+            }
+        }
+        assert_eq!(used.iter().collect::<Vec<_>>(), UNSAFE_ANNOTATIONS);
     }
 
     #[test]

@@ -50,6 +50,7 @@
 //! | none | time new | direct: the parent unshares time, writes the offsets, clones, goes back |
 //! | new | pid new or none | direct: clone3(NEWUSER, NEWPID), the parent writes the maps, the child unshares the rest |
 //! | new | time new | an intermediate; the parent writes the offsets |
+//! | new, others joined by path | any | an intermediate joins those first, with the rights of the host |
 //! | joined | pid or time new | an intermediate outside of the cgroup clones init with CLONE_PARENT |
 //! | any, rootless | pid joined | an intermediate |
 //!
@@ -116,6 +117,7 @@ pub(crate) mod fs;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod plan;
+pub(crate) mod pointer;
 mod state;
 pub(crate) mod sync;
 pub(crate) mod sys;

@@ -149,6 +149,16 @@ fn root_and_mounts_bad_values_are_refused() {
     ]);
 }
 
+/// What is wrong is what is not there.
+#[test]
+fn user_namespace_without_mapping_is_refused() {
+    let lab = Lab::new();
+    let bundle = lab.bundle(|c| put(c, "/linux/namespaces/5", json!({"type": "user"})));
+    let refused = lab.cmd(&["create", "--bundle", bundle.str(), &lab.id()]).output();
+    refused.fails(1, "mapping").at("/linux/uidMappings");
+    lab.assert_clean();
+}
+
 #[test]
 fn namespaces_and_linux_bad_values_are_refused() {
     let mapping =
@@ -160,7 +170,6 @@ fn namespaces_and_linux_bad_values_are_refused() {
         ("/linux/namespaces/0/path", json!("relative")),
         ("/linux/namespaces/0/path", json!("/no/such/path")),
         ("/linux/namespaces/0/path", json!("/proc/self/ns/net")),
-        ("/linux/namespaces/5", json!({"type": "user"})),
         ("/linux/namespaces", json!("pid")),
         ("/linux/uidMappings", mapping(0, 0, 1)),
         ("/linux/uidMappings", mapping(-1, 0, 1)),

@@ -1,4 +1,5 @@
 //! The command line as engines and people meet it: the real binary, without privileges.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

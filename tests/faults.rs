@@ -45,18 +45,22 @@ fn recover(container: &Container) {
     container.lab.assert_clean();
 }
 
+fn create_and_kill(lab: &Lab, bundle: &Bundle) {
+    let whole = || {
+        lab.create(bundle).with("delete", &["--force"], &[]).ok();
+    };
+    for delay in moments(whole) {
+        let container = Container { lab, id: lab.id() };
+        cut_short(container.with_cmd("create", &["--bundle", bundle.str()], &[]), delay);
+        recover(&container);
+    }
+}
+
 #[test]
 fn create_killed_at_any_moment_is_removed_by_delete_force() {
     let lab = Lab::new();
     let bundle = sleeper(&lab);
-    let whole = || {
-        lab.create(&bundle).with("delete", &["--force"], &[]).ok();
-    };
-    for delay in moments(whole) {
-        let container = Container { lab: &lab, id: lab.id() };
-        cut_short(container.with_cmd("create", &["--bundle", bundle.str()], &[]), delay);
-        recover(&container);
-    }
+    create_and_kill(&lab, &bundle);
 }
 
 #[test]
@@ -70,14 +74,7 @@ fn create_killed_with_user_namespace_is_removed_by_delete_force() {
         c["linux"]["gidMappings"] = mapping;
     });
     lab.give(&bundle.root(""), 100_000);
-    let whole = || {
-        lab.create(&bundle).with("delete", &["--force"], &[]).ok();
-    };
-    for delay in moments(whole) {
-        let container = Container { lab: &lab, id: lab.id() };
-        cut_short(container.with_cmd("create", &["--bundle", bundle.str()], &[]), delay);
-        recover(&container);
-    }
+    create_and_kill(&lab, &bundle);
 }
 
 #[test]

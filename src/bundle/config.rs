@@ -1,8 +1,10 @@
 //! config.json as it is written (config.md, config-linux.md; version 1.3).
 //!
 //! The types of `oci_spec` where they are right; own ones where they lose or refuse something that the
-//! specification allows: a resource limit that is missing, a `null` list of names, monitoring of intelRdt, and the
+//! specification allows: a resource limit or a device number that is missing, a `null` list of names, monitoring of intelRdt, and the
 //! order and duplicates of an object with the user's own keys.
+
+use std::path::PathBuf;
 
 use oci_spec::runtime as oci;
 use serde::Deserialize;
@@ -64,7 +66,7 @@ pub(crate) struct Linux {
     #[serde(deserialize_with = "object_entries")]
     pub time_offsets: Map<oci::LinuxTimeOffset>,
     #[serde(deserialize_with = "objects")]
-    pub devices: Vec<oci::LinuxDevice>,
+    pub devices: Vec<Device>,
     #[serde(deserialize_with = "object_entries")]
     pub net_devices: Map<NetDevice>,
     pub cgroups_path: Option<String>,
@@ -86,6 +88,20 @@ pub(crate) struct Linux {
     pub memory_policy: Option<MemoryPolicy>,
     #[serde(deserialize_with = "optional_object")]
     pub personality: Option<oci::LinuxPersonality>,
+}
+
+/// One entry of linux.devices (config-linux.md#devices). Zero is a device number, so a missing one is told apart.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Device {
+    #[serde(default)]
+    pub path: PathBuf,
+    pub r#type: oci::LinuxDeviceType,
+    pub major: Option<i64>,
+    pub minor: Option<i64>,
+    pub file_mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
 }
 
 /// One value of linux.netDevices; its key is the name on the host.

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-pub(crate) use config::Config;
+pub(crate) use config::{Config, Device};
 pub(crate) use parse::{parse_config, parse_process};
 pub(crate) use process::Process;
 

@@ -7,7 +7,7 @@ use serde_path_to_error::{Path, Segment};
 use super::config::{Config, ConfigDocument};
 use super::process::{Process, ProcessDocument};
 use crate::error::{Error, Kind, Result};
-use crate::plan::pointer;
+use crate::pointer;
 
 /// Parses config.json.
 pub(crate) fn parse_config(raw: &[u8]) -> Result<Config> {

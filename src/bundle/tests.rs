@@ -1,6 +1,6 @@
 //! Documents that are no configuration, and where the blame goes.
 
-use std::fs;
+use std::fs::{self, File};
 
 use super::*;
 
@@ -70,7 +70,7 @@ fn load_reads_what_is_there_and_no_more() {
     let missing = Bundle::load(&directory);
     fs::write(&config, br#"{"ociVersion": "1.0.0"}"#).unwrap();
     let good = Bundle::load(directory.join("."));
-    fs::File::create(&config).unwrap().set_len(LARGEST_CONFIG + 1).unwrap();
+    File::create(&config).unwrap().set_len(LARGEST_CONFIG + 1).unwrap();
     let large = Bundle::load(&directory);
     fs::remove_dir_all(&directory).unwrap();
 

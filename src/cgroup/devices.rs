@@ -11,12 +11,12 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::plan::resources::{DeviceSet, Exception};
 use crate::sys::bpf;
 
-/// Gives the cgroup of `record` the rules of `set`. With `update` the cgroup may have rules already.
-pub(super) fn apply(record: &Record, set: &DeviceSet, update: bool) -> Result<()> {
+/// Gives the cgroup of `record` the rules of `set`. A cgroup that `existed` may have some already.
+pub(super) fn apply(record: &Record, set: &DeviceSet, existed: bool) -> Result<()> {
     let result = if let Some(v1) = record.v1("devices") {
-        apply_v1(&v1.directory, set, update)
+        apply_v1(&v1.directory, set, existed)
     } else if let Some(v2) = record.v2() {
-        apply_v2(v2, set, update)
+        apply_v2(v2, set, existed)
     } else {
         Err(Error::new(Kind::Unsupported, "restrict devices: no hierarchy has the devices controller"))
     };
@@ -31,8 +31,8 @@ struct Lines {
     deny: Vec<String>,
 }
 
-fn apply_v1(directory: &Path, set: &DeviceSet, update: bool) -> Result<()> {
-    let current = if update { read_list(directory)? } else { None };
+fn apply_v1(directory: &Path, set: &DeviceSet, existed: bool) -> Result<()> {
+    let current = if existed { read_list(directory)? } else { None };
     let lines = v1_lines(set, current.as_ref());
     let mut writer = Writer::default();
     for (file, lines) in
@@ -70,13 +70,13 @@ fn v1_lines(target: &DeviceSet, current: Option<&DeviceSet>) -> Lines {
 /// The kernel shows it in `bpftool`; no helper is called that would need the GPL.
 const LICENSE: &std::ffi::CStr = c"Apache-2.0";
 
-fn apply_v2(v2: &Hierarchy, set: &DeviceSet, update: bool) -> Result<()> {
+fn apply_v2(v2: &Hierarchy, set: &DeviceSet, existed: bool) -> Result<()> {
     let directory = v2.directory.as_path();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let cgroup = open(directory, flags, Mode::empty()).context(|| format!("open {}", directory.display()))?;
     let what = |verb: &str| format!("{verb} device program of {}", directory.display());
     let mut old = Vec::new();
-    if update {
+    if existed {
         for id in bpf::device_programs(&cgroup).context(|| what("list"))? {
             match bpf::program_by_id(id) {
                 Ok(program) => old.push(program),

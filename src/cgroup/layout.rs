@@ -68,7 +68,8 @@ pub(super) fn own() -> Result<String> {
 /// /sys/fs/cgroup, else where its root is mounted, else where it comes first.
 fn parse_mounts(table: &str) -> Vec<Mounted> {
     let mut found: Vec<Mounted> = Vec::new();
-    for mounted in table.lines().filter_map(parse_mount) {
+    let visible = table.lines().filter(|line| is_cgroup(line) && !is_hidden(line, table));
+    for mounted in visible.filter_map(parse_mount) {
         let twin = found.iter_mut().find(|f| f.version == mounted.version && f.controllers == mounted.controllers);
         match twin {
             None => found.push(mounted),
@@ -77,6 +78,33 @@ fn parse_mounts(table: &str) -> Vec<Mounted> {
         }
     }
     found
+}
+
+fn is_cgroup(line: &str) -> bool {
+    line.contains(" - cgroup")
+}
+
+/// Id, id of the parent mount and mount point of a line of the mount table.
+fn place(line: &str) -> Option<(u64, u64, &Path)> {
+    let mut fields = line.split(' ');
+    let (id, parent) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((id, parent, Path::new(fields.nth(2)?)))
+}
+
+/// Whether something else is mounted over the mount point, or over a directory on the way to it.
+fn is_hidden(line: &str, table: &str) -> bool {
+    let Some((mut id, mut parent, point)) = place(line) else { return true };
+    let mut below = id;
+    loop {
+        let covers = |(other, on, over): (u64, u64, &Path)| other != below && on == id && point.starts_with(over);
+        if table.lines().filter_map(place).any(covers) {
+            return true;
+        }
+        match table.lines().filter_map(place).find(|(other, ..)| *other == parent) {
+            Some((next, above, _)) if next != id => (below, id, parent) = (id, next, above),
+            _ => return false,
+        }
+    }
 }
 
 fn rank(mounted: &Mounted) -> (bool, bool) {
@@ -180,6 +208,17 @@ mod tests {
                 (Version::V2, String::new(), "/sys/fs/cgroup/unified", "/"),
             ]
         );
+    }
+
+    #[test]
+    fn parse_mounts_passes_over_what_is_mounted_over() {
+        let unified = |table: &str| parse_mounts(table).iter().filter(|m| m.version == Version::V2).count();
+        assert_eq!(unified(TABLE), 1);
+        assert_eq!(unified(&format!("{TABLE}50 36 0:60 / /sys/fs/cgroup/unified rw - tmpfs none rw\n")), 0);
+        let all = format!("{TABLE}50 31 0:60 / /sys/fs/cgroup rw - tmpfs none rw\n");
+        assert!(parse_mounts(&all).iter().all(|m| !m.mount.starts_with(UNIFIED)), "{:?}", parse_mounts(&all));
+        let beside = format!("{TABLE}50 31 0:60 / /sys/fs/cgroup/uni rw - tmpfs none rw\n");
+        assert_eq!(unified(&beside), 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use nix::errno::Errno as NixErrno;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use super::apply;
 use super::layout::{self, Mounted};
 use super::record::{Hierarchy, Record, Version};
 use super::setting::{self, Setting, Translation};
@@ -208,7 +209,7 @@ fn write_set(path: &Path, value: &str) -> Result<()> {
 /// has the rest. What cannot be handed down matters only if a limit needs it, and is found when that is written.
 pub(super) fn prepare_v2(record: &mut Record, resources: &Resources) -> Result<()> {
     let alone = record.hierarchies.len() == 1;
-    if !alone && !setting::needs_v2(record, resources) {
+    if !alone && !apply::needs_v2(record, resources) {
         return Ok(());
     }
     let Some(v2) = record.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::V2) else {
@@ -221,7 +222,7 @@ pub(super) fn prepare_v2(record: &mut Record, resources: &Resources) -> Result<(
     let wanted: BTreeSet<String> = if alone {
         available
     } else {
-        let Translation { settings, .. } = setting::translate(record, resources)?;
+        let Translation { settings, .. } = apply::translate(record, resources)?;
         let on_v2 = |s: &Setting| setting::hierarchy_of(record, s).is_some_and(|h| h.version == Version::V2);
         settings
             .iter()
@@ -269,12 +270,12 @@ fn no_cgroup(resources: &Resources, reason: &str) -> Vec<Warning> {
 /// Writes the limits. A rootless runtime that got no cgroup for some of them warns.
 fn limit(record: &Record, resources: &Resources, rootless: bool, existed: bool) -> Result<Vec<Warning>> {
     if !rootless {
-        return setting::apply(record, resources, existed);
+        return apply::apply(record, resources, existed);
     }
     if record.hierarchies.is_empty() {
         return Ok(no_cgroup(resources, "no cgroup is delegated to this user"));
     }
-    let Translation { settings, mut warnings } = setting::translate(record, resources)?;
+    let Translation { settings, mut warnings } = apply::translate(record, resources)?;
     let (held, lost): (Vec<Setting>, Vec<Setting>) =
         settings.into_iter().partition(|setting| setting::hierarchy_of(record, setting).is_some());
     warnings.extend(lost.into_iter().map(|setting| {

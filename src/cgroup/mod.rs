@@ -9,6 +9,7 @@
 //! cgroup.procs waits for one, a single-threaded process that writes `0` to `tasks` does not, nor does
 //! CLONE_INTO_CGROUP.
 
+mod apply;
 mod device_program;
 mod devices;
 mod file;
@@ -27,37 +28,30 @@ mod v2;
 mod privileged;
 
 pub(crate) use join::{JoinFds, SubCgroup};
-pub(crate) use record::{Hierarchy, Record};
+pub(crate) use record::Record;
 
 use crate::error::{Result, Warning};
 use crate::host::HostFacts;
-use crate::plan::resources::{CgroupPlan, Resources};
+use crate::plan::resources::CgroupPlan;
 
-/// The cgroup of one container, in every hierarchy that is mounted. May be none at all: see [`Cgroup::is_none`].
+/// The cgroup of one container, in every hierarchy that is mounted. In none at all where the manager is disabled or a
+/// rootless runtime was not allowed to make any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cgroup {
     record: Record,
 }
 
 impl Cgroup {
-    /// Makes the container's directories, copies cpuset's sets down where v1 needs it, hands controllers down on
-    /// v2, and writes the limits. On failure what was made is removed again.
-    ///
-    /// A cgroup that exists is taken if it has no process and is not frozen. A rootless runtime that may not make
-    /// cgroups gets none, with a warning if there were limits.
-    pub fn create(plan: &CgroupPlan, facts: &HostFacts) -> Result<(Cgroup, Vec<Warning>)> {
-        let mut cgroup = Cgroup::locate(plan, facts)?;
-        let warnings = cgroup.make(plan, facts)?;
-        Ok((cgroup, warnings))
-    }
-
-    /// The first half of [`Cgroup::create`]: where it is going to be, so that the record can be kept before anything is
-    /// made. What is there already is refused if it is in use.
+    /// Where the cgroup is going to be, so that the record can be kept before [`Cgroup::make`]. What is there already
+    /// is refused if it has a process or is frozen.
     pub fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Cgroup> {
         make::locate(plan, facts).map(|record| Cgroup { record })
     }
 
-    /// The second half: makes what [`Cgroup::locate`] found missing.
+    /// Makes the container's directories, copies cpuset's sets down where v1 needs it, hands controllers down on
+    /// v2, and writes the limits. On failure what was made is removed again.
+    ///
+    /// A rootless runtime that may not make cgroups gets none, with a warning if there were limits.
     pub fn make(&mut self, plan: &CgroupPlan, facts: &HostFacts) -> Result<Vec<Warning>> {
         make::make(&mut self.record, plan, facts)
     }
@@ -72,16 +66,6 @@ impl Cgroup {
         &self.record
     }
 
-    /// The container has no cgroup of its own: the manager is disabled, or a rootless runtime was not allowed.
-    pub fn is_none(&self) -> bool {
-        self.record.hierarchies.is_empty()
-    }
-
-    /// Where it lies in each hierarchy, in the order of the mounts.
-    pub fn hierarchies(&self) -> &[Hierarchy] {
-        &self.record.hierarchies
-    }
-
     /// Descriptors by which a new process gets into this cgroup.
     pub fn join_descriptors(&self) -> Result<JoinFds> {
         join::open_all(&self.record, &[])
@@ -90,15 +74,6 @@ impl Cgroup {
     /// As [`Cgroup::join_descriptors`], into cgroups below this one that exist.
     pub fn join_descriptors_for(&self, sub: &[SubCgroup]) -> Result<JoinFds> {
         join::open_all(&self.record, sub)
-    }
-
-    /// Writes the limits that are set in `resources`. Device rules are replaced by those of
-    /// `resources.devices`, if any.
-    pub fn update(&self, resources: &Resources) -> Result<Vec<Warning>> {
-        setting::check_before_update(&self.record, resources)?;
-        let mut record = self.record.clone();
-        make::prepare_v2(&mut record, resources)?;
-        setting::apply(&record, resources, true)
     }
 
     /// Stops every process, and waits until they are.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::record::{Hierarchy, Record, Version};
 use super::{file, freeze};
 use crate::error::{Context, Result};
-use crate::sys::kill::kill_process;
+use crate::sys::signal::kill_process;
 
 /// Every process is in all hierarchies; the freezer's is the one that the container's signals depend on.
 fn counting(record: &Record) -> Option<&Hierarchy> {

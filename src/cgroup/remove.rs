@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno as NixErrno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::record::{Hierarchy, Record, Version};
 use super::{file, freeze, processes};
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::fd::pidfd_open;
 
 /// How long exiting processes may take before they count as stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -99,10 +99,9 @@ fn wait_for_exit(hierarchy: &Hierarchy, deadline: Instant) -> Result<()> {
 }
 
 fn open_process(pid: i32) -> Result<Option<OwnedFd>> {
-    let Some(id) = Pid::from_raw(pid) else { return Ok(None) };
-    match pidfd_open(id, PidfdFlags::empty()) {
+    match pidfd_open(pid) {
         Ok(pidfd) => Ok(Some(pidfd)),
-        Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+        Err(NixErrno::ESRCH | NixErrno::EINVAL) => Ok(None),
         Err(errno) => Err(errno).context(|| format!("open process {pid}")),
     }
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::setting::{Missing, Translation, pointer};
 use crate::error::{Error, Kind, Result};
-use crate::plan::pointer as json;
 use crate::plan::resources::{BlockIo, Cpu, Limit, Memory, Resources, Throttle};
+use crate::pointer as json;
 
 /// The settings for `resources`, without its devices.
 pub(super) fn translate(resources: &Resources) -> Result<Translation> {
@@ -95,6 +95,11 @@ fn cpu(cpu: &Cpu, to: &mut Translation) {
             setting.missing = Missing::Ignore;
         }
     }
+    cpuset(cpu, to);
+}
+
+/// The files have the same names on v2.
+pub(super) fn cpuset(cpu: &Cpu, to: &mut Translation) {
     if let Some(cpus) = &cpu.cpus {
         to.set("cpuset", "cpuset.cpus", cpus, "/cpu/cpus");
     }

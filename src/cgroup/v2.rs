@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::setting::{Missing, Setting, Translation, pointer};
-use super::v1::{rdma, word};
+use super::v1::{cpuset, rdma, word};
 use crate::error::{Error, Kind, Result};
-use crate::plan::pointer as json;
 use crate::plan::resources::{BlockIo, Cpu, DeviceNumber, Limit, Memory, Resources};
+use crate::pointer as json;
 
 /// The settings for `resources`, without its devices.
 pub(super) fn translate(resources: &Resources) -> Result<Translation> {
@@ -108,12 +108,7 @@ fn cpu(cpu: &Cpu, to: &mut Translation) -> Result<()> {
             setting.missing = Missing::Ignore;
         }
     }
-    if let Some(cpus) = &cpu.cpus {
-        to.set("cpuset", "cpuset.cpus", cpus, "/cpu/cpus");
-    }
-    if let Some(mems) = &cpu.mems {
-        to.set("cpuset", "cpuset.mems", mems, "/cpu/mems");
-    }
+    cpuset(cpu, to);
     Ok(())
 }
 

@@ -71,7 +71,7 @@ fn options(matches: &ArgMatches) -> Result<ExecOptions> {
         cwd: given_path(matches, "cwd").map(Into::into),
         env: given_all(matches, "env"),
         tty: matches.get_flag("tty"),
-        user: given_text(matches, "user").map(|user| parse_user(&user)).transpose()?,
+        user: matches.get_one::<String>("user").map(|user| parse_user(user)).transpose()?,
         additional_gids: given_all::<String>(matches, "additional-gids")
             .iter()
             .map(|gid| parse_gid(gid))

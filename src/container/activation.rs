@@ -10,9 +10,8 @@ use super::notify_socket::{ENVIRONMENT, ListenFds, MOUNT_DESTINATION, NotifySock
 use super::seal;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
+use crate::plan::mount_options::attr;
 use crate::plan::mounts::{MountPlan, MountSource};
-
-const MOUNT_ATTR_RDONLY: u64 = 1;
 
 /// How many descriptors from 3 on go to the program: those of `--preserve-fds` and those of LISTEN_FDS, which are
 /// described in its environment. In a container the program has process id 1.
@@ -48,7 +47,7 @@ pub(super) fn plan_notify_socket(state_directory: &Path, plan: &mut Plan) -> Res
         index: rootfs.mounts.len(),
         destination: PathBuf::from(MOUNT_DESTINATION),
         source: MountSource::Bind { path: source, recursive: false },
-        attr_set: MOUNT_ATTR_RDONLY,
+        attr_set: attr::RDONLY,
         ..MountPlan::default()
     });
     plan.init.process.env.extend(CString::new(ENVIRONMENT).ok());

@@ -1,5 +1,5 @@
-//! Terminals on the parent side: handing the master of a container's terminal (or a descriptor of its process) to
-//! somebody else, and relaying it to the caller's own terminal.
+//! Terminals on the parent side: connecting to whoever is to get the master, and relaying it to the caller's own
+//! terminal; and handing a descriptor of the process to somebody else.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -12,12 +12,6 @@ use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwin
 
 use crate::error::{Context, Error, Result};
 use crate::sys;
-
-/// Sends `master` to the AF_UNIX stream socket at `socket` (`--console-socket`), with `name`, the path of the terminal
-/// inside, as the data of the message: what engines expect.
-pub(crate) fn send_master(socket: &Path, master: BorrowedFd<'_>, name: &str) -> Result<()> {
-    send(socket, master, name).context(|| format!("send the terminal to the console socket {}", socket.display()))
-}
 
 /// Which process a pidfd is of; engines read the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +28,23 @@ pub(crate) fn send_pidfd(socket: &Path, pidfd: BorrowedFd<'_>, kind: PidfdKind) 
         PidfdKind::Init => "standard",
         PidfdKind::Exec => "setns",
     };
-    send(socket, pidfd, word).context(|| format!("send the process to the pidfd socket {}", socket.display()))
+    let send = |stream: UnixStream| {
+        // A stream socket takes this little whole.
+        sys::socket::send_message(stream.as_fd(), word.as_bytes(), Some(pidfd)).context(|| "send a descriptor")
+    };
+    connect(socket)
+        .and_then(send)
+        .context(|| format!("send the process to the pidfd socket {}", socket.display()))
+        .map(drop)
 }
 
-fn send(socket: &Path, fd: BorrowedFd<'_>, data: &str) -> Result<()> {
-    let stream = connect(socket)?;
-    // A stream socket takes this little whole.
-    sys::scm::send(stream.as_fd(), data.as_bytes(), fd).context(|| "send a descriptor").map(drop)
+/// A connection to the AF_UNIX stream socket at `path` (`--console-socket`), on which init sends the master.
+pub(crate) fn connect_console(path: &Path) -> Result<OwnedFd> {
+    connect(path).map(OwnedFd::from).context(|| format!("connect to the console socket {}", path.display()))
 }
 
 /// Connects to the socket at `path`, which may be longer than the 107 bytes that an address holds (unix(7)).
-pub(crate) fn connect(path: &Path) -> Result<UnixStream> {
+fn connect(path: &Path) -> Result<UnixStream> {
     const ADDRESS_LIMIT: usize = 107;
     if path.as_os_str().len() <= ADDRESS_LIMIT {
         return UnixStream::connect(path).context(|| "connect");
@@ -324,23 +324,6 @@ mod tests {
     }
 
     #[test]
-    fn send_master_arrives_with_its_name() {
-        let directory = Directory::new("send");
-        let socket = directory.0.join("console.sock");
-        let listener = UnixListener::bind(&socket).unwrap();
-        let pty = openpty(None, None).unwrap();
-        send_master(&socket, pty.master.as_fd(), "/dev/pts/0").unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        let mut buffer = [0; 64];
-        let (count, fd) = sys::scm::receive(stream.as_fd(), &mut buffer).unwrap();
-        assert_eq!(&buffer[..count], b"/dev/pts/0");
-        rustix::io::write(&pty.slave, b"over").unwrap();
-        let mut text = [0; 4];
-        rustix::io::read(fd.unwrap(), &mut text).unwrap();
-        assert_eq!(&text, b"over");
-    }
-
-    #[test]
     fn send_pidfd_long_path_arrives_with_its_word() {
         let directory = Directory::new("long");
         let deep = directory.0.join("d".repeat(120));
@@ -350,18 +333,14 @@ mod tests {
         send_pidfd(&deep.join("s"), here.as_fd(), PidfdKind::Exec).unwrap();
         let (stream, _) = listener.accept().unwrap();
         let mut buffer = [0; 64];
-        let (count, fd) = sys::scm::receive(stream.as_fd(), &mut buffer).unwrap();
-        assert_eq!((&buffer[..count], fd.is_some()), (&b"setns"[..], true));
+        let message = sys::socket::receive_message(stream.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..message.len], message.passed.is_some()), (&b"setns"[..], true));
     }
 
     #[test]
-    fn send_master_without_listener_names_the_socket() {
-        let pty = openpty(None, None).unwrap();
-        let error = send_master(Path::new("/nonexistent/console"), pty.master.as_fd(), "x").unwrap_err();
-        assert!(
-            error.to_string().starts_with("send the terminal to the console socket /nonexistent/console"),
-            "{error}"
-        );
+    fn connect_console_without_listener_names_the_socket() {
+        let error = connect_console(Path::new("/nonexistent/console")).unwrap_err();
+        assert!(error.to_string().starts_with("connect to the console socket /nonexistent/console"), "{error}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Maker<'_> {
     fn make(&self, directory: &Directory, console: Option<OwnedFd>) -> Result<Child> {
         let on_warning = self.runtime.on_warning;
         let console = match &self.options.console_socket {
-            Some(path) => Some(OwnedFd::from(console::connect(path)?)),
+            Some(path) => Some(console::connect_console(path)?),
             None => console,
         };
         let joins = Joins::open(&self.plan.init.namespaces)?;

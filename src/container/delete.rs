@@ -67,14 +67,7 @@ pub(super) fn destroy(container: &Container, record: Option<&Record>) -> Result<
 
 /// Kills init if it lives, and waits until it is dead (not until its parent has reaped it).
 pub(super) fn end(init: InitProcess, cgroup: &Cgroup) -> Result<()> {
-    let pidfd = match sys::fd::pidfd_open(init.pid) {
-        Err(Errno::ESRCH) => return Ok(()),
-        result => result.context(|| format!("open process {}", init.pid))?,
-    };
-    // The descriptor is of this very process only if the id was not reused before it was opened.
-    if !liveness::is_alive(init)? {
-        return Ok(());
-    }
+    let Some(pidfd) = liveness::open(init)? else { return Ok(()) };
     match sys::signal::send(pidfd.as_fd(), libc::SIGKILL) {
         Err(Errno::ESRCH) => return Ok(()),
         result => result.context(|| format!("kill process {}", init.pid))?,

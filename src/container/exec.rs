@@ -1,7 +1,7 @@
 //! `exec`: one more process in a container that lives. The configuration is the one used at create.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use super::console::{PidfdKind, Relay};
 use super::create::write_pid_file;
@@ -25,7 +25,6 @@ use crate::plan::{Console, ExecPlan, ExecRequest};
 use crate::state::Status;
 use crate::sync::ParentEnd;
 use crate::sync::frame::{FromInit, ToInit};
-use crate::sys;
 
 /// Runs the process: its exit code, or 0 when detached.
 pub(super) fn exec(container: &Container, options: &ExecOptions) -> Result<i32> {
@@ -58,11 +57,9 @@ fn make(
 ) -> Result<(Child, Option<Relay<'static>>)> {
     let runtime = &container.runtime;
     let Some(init) = record.init else { return Err(unexpected()) };
-    // Opened before the identity is checked: from here on the id cannot come to mean another process.
-    let pidfd = sys::fd::pidfd_open(init.pid).context(|| format!("open process {}", init.pid))?;
-    if !liveness::is_alive(init)? {
+    let Some(pidfd) = liveness::open(init)? else {
         return Err(Error::new(ErrorKind::Status, "cannot exec in a stopped container"));
-    }
+    };
     let config = container.config()?;
     let facts = HostFacts::gather(runtime.rootless)?;
     let (process, pointer) = match &options.process_file {
@@ -86,7 +83,7 @@ fn make(
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
     let sub = options.cgroups.iter().map(|text| SubCgroup::parse(text)).collect::<Result<Vec<_>>>()?;
     let console = match (front, &options.console_socket) {
-        (_, Some(path)) => Some(OwnedFd::from(console::connect(path)?)),
+        (_, Some(path)) => Some(console::connect_console(path)?),
         (Some(front), None) => Some(front.console()?),
         (None, None) => None,
     };

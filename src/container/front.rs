@@ -9,7 +9,7 @@ use super::foreground::{Foreground, Signals};
 use super::guard::Child;
 use super::notify_socket::Listener;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::sys::scm;
+use crate::sys::socket::receive_message;
 
 /// This process in front of a container's.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ impl Front {
     /// Takes the terminal that init has sent; before the program runs.
     pub fn relay(&self) -> Result<Relay<'static>> {
         let mut name = [0; 4096];
-        let (_, master) = scm::receive(self.console.0.as_fd(), &mut name).context(|| "receive the terminal")?;
-        Relay::new(master.ok_or_else(|| Error::new(Kind::System, "init sent no terminal"))?)
+        let message = receive_message(self.console.0.as_fd(), &mut name).context(|| "receive the terminal")?;
+        Relay::new(message.passed.ok_or_else(|| Error::new(Kind::System, "init sent no terminal"))?)
     }
 
     /// Waits for the process: its exit code, or 128+n for death by signal n.

@@ -143,8 +143,8 @@ impl Call {
     fn reported(&mut self) -> Result<Option<String>> {
         let mut text = String::new();
         self.log.rewind().and_then(|()| self.log.read_to_string(&mut text)).context(|| "read the log")?;
-        let records = text.lines().filter_map(|line| serde_json::from_str::<LogRecord>(line).ok());
-        Ok(records.filter(|record| record.level == "error").last().map(|record| record.msg))
+        let mut records = text.lines().filter_map(|line| serde_json::from_str::<LogRecord>(line).ok());
+        Ok(records.rfind(|record| record.level == "error").map(|record| record.msg))
     }
 }
 
@@ -153,12 +153,18 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
 }
 
+fn kind_of_program(message: &str) -> Kind {
+    let missing = ["executable file not found", "no such file or directory"];
+    if missing.iter().any(|text| message.contains(text)) { Kind::ProgramNotFound } else { Kind::ProgramNotExecutable }
+}
+
 /// The kinds that callers decide on, from the words that engines match.
 fn kind_of(message: &str) -> Kind {
     [
         ("container does not exist", Kind::NotFound),
         ("container with given ID already exists", Kind::Exists),
         ("cannot exec in", Kind::Status),
+        ("exec: ", kind_of_program(message)),
         ("(config ", Kind::Config),
     ]
     .into_iter()

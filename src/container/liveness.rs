@@ -1,6 +1,7 @@
 //! Status, derived from the kernel at the moment of the question (runtime.md#state).
 
 use std::fs;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use procfs::FromRead;
@@ -11,6 +12,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::state::Status;
 use crate::sync::gate;
+use crate::sys::fd::pidfd_open;
 
 /// What /proc says about the process `pid`; `None` when there is none.
 fn stat(pid: i32) -> Result<Option<Stat>> {
@@ -22,9 +24,11 @@ fn stat(pid: i32) -> Result<Option<Stat>> {
         }
         result => result.context(|| format!("read {path}"))?,
     };
-    Stat::from_read(bytes.as_slice())
-        .map(Some)
-        .map_err(|error| Error::new(Kind::System, format!("parse {path}: {error}")))
+    parse(&bytes).context(|| format!("parse {path}")).map(Some)
+}
+
+fn parse(stat: &[u8]) -> Result<Stat> {
+    Stat::from_read(stat).map_err(|error| Error::new(Kind::System, error.to_string()))
 }
 
 /// The identity of the living process `pid`.
@@ -38,6 +42,17 @@ pub(crate) fn identify(pid: i32) -> Result<InitProcess> {
 /// Whether `init` is still that process, and neither a zombie nor dead.
 pub(crate) fn is_alive(init: InitProcess) -> Result<bool> {
     Ok(stat(init.pid)?.is_some_and(|stat| stat.starttime == init.start_time && !matches!(stat.state, 'Z' | 'X' | 'x')))
+}
+
+/// A descriptor of that process, or `None` if it is not alive: a pid alone may belong to somebody else by now.
+pub(crate) fn open(init: InitProcess) -> Result<Option<OwnedFd>> {
+    let pidfd = match pidfd_open(init.pid) {
+        Err(Errno::ESRCH) => return Ok(None),
+        result => result.context(|| format!("open process {}", init.pid))?,
+    };
+    // In this order: from here on the pid cannot come to mean another process that the check takes for this one, and
+    // once this one is reaped a signal through the descriptor reaches nobody.
+    Ok(is_alive(init)?.then_some(pidfd))
 }
 
 /// Where a container is in its life.
@@ -64,5 +79,15 @@ mod tests {
         let me = identify(std::process::id() as i32).unwrap();
         assert!(is_alive(me).unwrap());
         assert!(!is_alive(InitProcess { start_time: me.start_time + 1, ..me }).unwrap());
+    }
+
+    #[test]
+    fn parse_name_with_parenthesis_and_space_is_skipped() {
+        let own = fs::read_to_string("/proc/self/stat").unwrap();
+        let (pid, rest) = (own.split_once(' ').unwrap().0, own.rsplit_once(") ").unwrap().1);
+        let expected = parse(own.as_bytes()).unwrap();
+        let hostile = parse(format!("{pid} (a) Z 1 (b) {rest}").as_bytes()).unwrap();
+        assert_eq!((hostile.state, hostile.starttime), (expected.state, expected.starttime));
+        assert!(parse(b"7 (a) S 1 2").is_err() && parse(b"").is_err());
     }
 }

@@ -209,7 +209,7 @@ impl Container {
             return Cgroup::from_record(&record.cgroup).signal_all(signal);
         }
         match record.init {
-            Some(init) => signal::kill(init.pid, init.start_time, signal),
+            Some(init) => signal::kill(init, signal),
             None => Err(Error::new(Kind::Status, "container not running")),
         }
     }

@@ -12,7 +12,8 @@ use nix::sched::{CloneFlags, setns};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::error::{Context, Error, Kind, Result, Warning};
-use crate::plan::{NetDevice, pointer};
+use crate::plan::NetDevice;
+use crate::pointer;
 use crate::sys::netlink::{Message, Request, Socket, attributes, u32_at};
 
 // linux/if_link.h
@@ -29,8 +30,6 @@ const IFA_F_KEPT: u32 = 0x02 | 0x10 | 0x200 | 0x400;
 // linux/rtnetlink.h: global scope.
 const RT_SCOPE_UNIVERSE: u8 = 0;
 
-/// Length of ifinfomsg.
-const LINK: usize = 16;
 /// Length of ifaddrmsg.
 const ADDRESS: usize = 8;
 /// How often a dump of addresses is asked for again when they change under it.

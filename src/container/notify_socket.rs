@@ -150,7 +150,7 @@ impl Listener {
 fn barrier(manager: &UnixDatagram) -> Result<()> {
     let tell = || "tell the service manager BARRIER=1";
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(tell)?;
-    sys::scm::send(manager.as_fd(), b"BARRIER=1", theirs.as_fd()).context(tell)?;
+    sys::socket::send_message(manager.as_fd(), b"BARRIER=1", Some(theirs.as_fd())).context(tell)?;
     drop(theirs);
     let mut fds = [PollFd::new(ours.as_fd(), PollFlags::empty())];
     loop {
@@ -235,8 +235,8 @@ mod tests {
 
         fn heard(&self) -> (String, Option<std::os::fd::OwnedFd>) {
             let mut buffer = [0; 256];
-            let (count, fd) = sys::scm::receive(self.manager.as_fd(), &mut buffer).unwrap();
-            (String::from_utf8(buffer[..count].to_vec()).unwrap(), fd)
+            let message = sys::socket::receive_message(self.manager.as_fd(), &mut buffer).unwrap();
+            (String::from_utf8(buffer[..message.len].to_vec()).unwrap(), message.passed)
         }
     }
 

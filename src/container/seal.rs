@@ -61,13 +61,23 @@ pub fn seal() -> Result<()> {
     Ok(())
 }
 
-/// Refuses to let an executable into a container that it could write.
+/// Refuses what must not enter a container: a copy of a process with threads, whose locks may be held for ever, or of
+/// an executable that the container could write.
 pub(crate) fn require() -> Result<()> {
+    if sys::clone::thread_count().context(|| "count the threads of this process")? != 1 {
+        return Err(more_than_one_thread());
+    }
     if SEALED.load(Ordering::Relaxed) {
         return Ok(());
     }
     Err(Error::new(Kind::Unsupported, "the executable of this process is not sealed against the container")
         .hint("call coracle::seal() first in main, or set Runtime::helper"))
+}
+
+/// What a threaded caller is told.
+pub(super) fn more_than_one_thread() -> Error {
+    Error::new(Kind::Unsupported, "the calling process has more than one thread")
+        .hint("create, run and exec fork: call them from a single-threaded process, or set Runtime::helper")
 }
 
 /// How many descriptors from 3 on, without a gap, came from the caller of this program.

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use super::guard::{Child, Guard};
+use super::seal;
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result, Warning};
 use crate::init::{self, InitFds, InitRequest};
 use crate::plan::ids::IdMapping;
@@ -129,8 +130,7 @@ pub(crate) fn clone_into(flags: u64, into_cgroup: Option<BorrowedFd<'_>>) -> Res
 
 fn threads_or(errno: Errno, operation: String) -> Error {
     match errno {
-        Errno::EDEADLK => Error::new(ErrorKind::Unsupported, "the calling process has more than one thread")
-            .hint("create and exec fork: call them from a single-threaded process, or set Runtime::helper"),
+        Errno::EDEADLK => seal::more_than_one_thread(),
         Errno::ENOSPC => Error::sys(errno, operation).hint("a limit below /proc/sys/user is reached"),
         _ => Error::sys(errno, operation),
     }
@@ -218,9 +218,7 @@ fn write_id_maps(plan: &SpawnPlan, pid: i32) -> Result<()> {
         let written = if plan.map_with_helpers && (file == "uid_map" || !plan.deny_setgroups) {
             map_with_helper(helper, pid, mappings)
         } else {
-            let line = |map: &IdMapping| format!("{} {} {}\n", map.container_id, map.host_id, map.size);
-            let lines: String = mappings.iter().map(line).collect();
-            write_proc(&format!("/proc/{pid}/{file}"), &lines)
+            write_proc(&format!("/proc/{pid}/{file}"), &IdMapping::lines(mappings))
         };
         written.map_err(|error| error.at(pointer))?;
     }

@@ -10,5 +10,6 @@ mod verify;
 mod walk;
 
 pub(crate) use procfs::Procfs;
-pub(crate) use root::{Links, Root};
+pub(crate) use root::Root;
 pub(crate) use verify::{DEVPTS_MAGIC, FileId, PROC_MAGIC, expect_char_device, fs_magic, is_directory};
+pub(crate) use walk::Links;

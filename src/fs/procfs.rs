@@ -1,4 +1,7 @@
-//! A procfs that nobody else can reach or mount over: the only way in which something is written to /proc.
+//! A procfs that nobody else can reach or mount over: the only way in which something is written to /proc where the
+//! file system may be an image's. Containers once fell to images that put something else where such a file should be
+//! (CVE-2019-16884, CVE-2025-52881), so every access goes through a descriptor of the procfs root, crosses no mount,
+//! and checks what it opened before it writes.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -54,18 +57,37 @@ impl Procfs {
     /// Opens `path`, relative to the procfs (`sys/kernel/hostname`, `self/attr/exec`), with `flags`. Nothing that
     /// is mounted over any part of it and no magic link is passed.
     pub fn open_file(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
-        self.open_raw(path, flags | OFlags::CLOEXEC).context(|| format!("open /proc/{}", path.to_string_lossy()))
+        let file = self.open_raw(path, flags | OFlags::CLOEXEC).context(|| describe("open", path))?;
+        if fs_magic(file.as_fd())? != PROC_MAGIC {
+            let name = path.to_string_lossy();
+            return Err(Error::new(Kind::System, format!("`/proc/{name}` is not in a procfs")));
+        }
+        Ok(file)
     }
 
     /// Writes `value` in one write(2), as procfs wants it.
     pub fn write(&self, path: &CStr, value: &[u8]) -> Result<()> {
-        let file = self.open_file(path, OFlags::WRONLY)?;
-        let operation = || format!("write to /proc/{}", path.to_string_lossy());
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, value)).context(operation)?;
-        if written != value.len() {
-            return Err(Error::new(Kind::System, "short write").context(operation()));
+        let file = self.open_file(path, OFlags::WRONLY | OFlags::NOFOLLOW)?;
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, value));
+        // The kernel takes a value whole or not at all; a second write would be a second value.
+        match written.context(|| describe("write", path))? {
+            written if written == value.len() => Ok(()),
+            _ => Err(Error::new(Kind::System, "short write").context(describe("write", path))),
         }
-        Ok(())
+    }
+
+    /// Reads at most `limit` bytes of `path`.
+    pub fn read(&self, path: &CStr, limit: usize) -> Result<Vec<u8>> {
+        let file = self.open_file(path, OFlags::RDONLY | OFlags::NOFOLLOW)?;
+        let mut data = Vec::new();
+        let mut buffer = [0_u8; 512];
+        while data.len() < limit {
+            let count = rustix::io::read(&file, &mut buffer).context(|| describe("read", path))?;
+            let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else { break };
+            data.extend(piece);
+        }
+        data.truncate(limit);
+        Ok(data)
     }
 
     /// Opens once more what `fd` is, with other `flags` (O_PATH becomes usable so).
@@ -82,8 +104,9 @@ impl Procfs {
         for _ in 0..ATTEMPTS {
             match openat2(&self.fd, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                // Only our own mount is safe without the resolution flags.
-                Err(Errno::NOSYS) if self.private => {
+                // Before Linux 5.6. Only our own mount is safe without the resolution flags; on the other one nothing
+                // is written or opened further then.
+                Err(Errno::NOSYS) if self.private || !flags.intersects(OFlags::WRONLY | OFlags::PATH) => {
                     return openat(&self.fd, path, flags | OFlags::NOFOLLOW, Mode::empty());
                 }
                 other => return other,
@@ -93,10 +116,72 @@ impl Procfs {
     }
 }
 
+/// Engines recognise failures of labels by the path in backquotes.
+fn describe(operation: &str, path: &CStr) -> String {
+    format!("{operation} `/proc/{}`", path.to_string_lossy())
+}
+
 fn private() -> std::result::Result<OwnedFd, Errno> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
     let attributes =
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_goes_no_further_than_its_limit() {
+        assert_eq!(Procfs::mounted().unwrap().read(c"self/status", 5).unwrap(), b"Name:");
+    }
+
+    #[test]
+    fn write_outside_of_a_procfs_is_refused_and_changes_nothing() {
+        let root = std::env::temp_dir().join(format!("coracle-fake-proc-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::write(root.join("file"), "before").unwrap();
+        let fake = Procfs { fd: std::fs::File::open(&root).unwrap().into(), private: false };
+        let result = fake.write(c"file", b"after");
+        let text = std::fs::read(root.join("file")).unwrap();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert!(result.unwrap_err().to_string().contains("`/proc/file` is not in a procfs"));
+        assert_eq!(text, b"before");
+    }
+
+    #[test]
+    fn read_symlink_magic_link_or_escape_is_refused() {
+        let proc = Procfs::mounted().unwrap();
+        for path in [c"self", c"self/exe", c"self/root/etc/passwd", c"../etc/passwd", c"/etc/passwd"] {
+            assert!(proc.read(path, 1).is_err(), "{path:?}");
+        }
+    }
+}
+
+/// In a mount namespace of the test's own thread.
+#[cfg(test)]
+mod privileged {
+    use super::*;
+
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+
+    /// CVE-2025-52881: another file of the same procfs is mounted over the one that is to be written.
+    #[test]
+    fn write_over_mounted_file_is_refused() {
+        std::thread::scope(|scope| scope.spawn(write_over_mounted_file).join().unwrap());
+    }
+
+    fn write_over_mounted_file() {
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS).unwrap();
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+        let (from, to) = ("/proc/sys/kernel/domainname", "/proc/sys/kernel/hostname");
+        mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        let before = std::fs::read(from).unwrap();
+        let error = Procfs::mounted().unwrap().write(c"sys/kernel/hostname", b"evil").unwrap_err();
+        assert_eq!(error.raw_errno(), Some(libc::EXDEV));
+        assert_eq!(std::fs::read(from).unwrap(), before);
+    }
 }

@@ -7,23 +7,12 @@ use std::path::Path;
 use nix::errno::Errno;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
-use super::walk::{Missing, walk};
+use super::walk::{Links, Missing, walk};
 use crate::error::{Context, Result};
 
 /// openat2(2) answers EAGAIN when something was renamed while it resolved `..`; a hostile process can keep
 /// that up, so after these attempts the walk takes over, which needs no luck.
 const ATTEMPTS: u32 = 32;
-
-/// How symbolic links are treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Links {
-    /// All are followed, inside the root.
-    Follow,
-    /// All but one in the last component, which is opened itself.
-    FollowParents,
-    /// Any is an error (ELOOP).
-    Refuse,
-}
 
 /// A root directory, held open.
 #[derive(Debug)]

@@ -13,12 +13,21 @@ use std::path::{Component, Path};
 use nix::errno::Errno;
 use rustix::fs::{FileType, Mode, OFlags, fstat, mkdirat, mknodat, openat, readlinkat};
 
-use super::root::Links;
-
 /// The kernel's own limit (MAXSYMLINKS).
 const MAX_LINKS: u32 = 40;
 /// Somebody who keeps removing what was just made is given up on.
 const MAX_REMADE: u32 = 1000;
+
+/// How symbolic links are treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// All are followed, inside the root.
+    Follow,
+    /// All but one in the last component, which is opened itself.
+    FollowParents,
+    /// Any is an error (ELOOP).
+    Refuse,
+}
 
 /// What happens at a name that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

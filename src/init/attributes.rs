@@ -2,7 +2,6 @@
 //! phase; the order is init's (see `init`).
 
 use std::ffi::{CStr, OsStr};
-use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -10,10 +9,10 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 
-use super::proc_file;
 use crate::error::{Context, Error, Result, Warning};
-use crate::plan::pointer;
-use crate::plan::process::{MemoryPolicy, ProcessPlan, Rlimit, Scheduler};
+use crate::plan::process::{ProcessPlan, Rlimit};
+use crate::plan::scheduling::{MemoryPolicy, Scheduler};
+use crate::pointer;
 use crate::sys;
 
 /// Signals that a caller commonly ignores (nohup, a shell's background job, this program's own SIGPIPE) and that a
@@ -150,24 +149,6 @@ pub(crate) fn set_dumpable(dumpable: bool) -> Result<()> {
     prctl::set_dumpable(dumpable).context(|| "set dumpable")
 }
 
-/// Writes /proc/PID/oom_score_adj; for the parent, since a child in a user namespace may not. With `rootless` a
-/// refusal (lower values need CAP_SYS_RESOURCE) is a warning.
-pub(crate) fn set_oom_score_adj(proc: BorrowedFd<'_>, pid: i32, value: i32, rootless: bool) -> Result<Option<Warning>> {
-    let written = proc_file::path(format!("{pid}/oom_score_adj"))
-        .and_then(|path| proc_file::write(proc, &path, value.to_string().as_bytes()))
-        .context(|| format!("set oom_score_adj to {value}"))
-        .map_err(|error| error.at("/process/oomScoreAdj"));
-    match written {
-        Ok(()) => Ok(None),
-        Err(error) if rootless && is_denied(&error) => Ok(Some(Warning::ignored(&error))),
-        Err(error) => Err(error.hint("values below the caller's need CAP_SYS_RESOURCE")),
-    }
-}
-
-fn is_denied(error: &Error) -> bool {
-    matches!(error.raw_errno(), Some(libc::EACCES | libc::EPERM))
-}
-
 /// prlimit(2) for each limit; for the parent, since a child in a user namespace may not raise what the parent may.
 pub(crate) fn set_limits(pid: i32, process_pointer: &str, limits: &[Rlimit]) -> Result<()> {
     for (index, limit) in limits.iter().enumerate() {
@@ -225,10 +206,9 @@ mod tests {
 #[cfg(test)]
 mod privileged {
     use super::*;
-    use crate::init::test_thread::{in_thread, proc, status};
+    use crate::init::test_thread::{in_thread, status};
     use crate::plan::process::CpuAffinity;
     use std::fs;
-    use std::os::fd::AsFd;
 
     use nix::sched::{CloneFlags, unshare};
 
@@ -351,27 +331,19 @@ mod privileged {
     }
 
     #[test]
-    fn set_oom_score_adj_and_limits_of_another_process() {
+    fn set_limits_of_another_process() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let score = set_oom_score_adj(proc().as_fd(), pid, 345, false);
         let limit = Rlimit { resource: libc::RLIMIT_NOFILE.cast_unsigned(), name: "RLIMIT_NOFILE", soft: 77, hard: 99 };
         let limits = set_limits(pid, "/process", &[limit]);
         let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
-        let adjusted = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!((score, limits, adjusted.trim()), (Ok(None), Ok(()), "345"));
+        assert_eq!(limits, Ok(()));
         let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
         assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["77", "99"]);
         let error = set_limits(0, "/process", &[Rlimit { soft: 2, hard: 1, ..limit }]).unwrap_err();
         assert_eq!(error.pointer(), Some("/process/rlimits/0"));
-    }
-
-    #[test]
-    fn set_oom_score_adj_out_of_range_is_an_error_even_rootless() {
-        let error = set_oom_score_adj(proc().as_fd(), std::process::id().cast_signed(), 1001, true).unwrap_err();
-        assert_eq!((error.pointer(), error.raw_errno()), (Some("/process/oomScoreAdj"), Some(libc::EINVAL)));
     }
 
     #[test]

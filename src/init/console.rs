@@ -1,17 +1,16 @@
 //! The terminal of a container or of an exec: a pair from the container's own devpts, opened without trusting a
 //! single name in it.
 
-use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use rustix::fs::{FileType, OFlags, fstat, major};
 
 use super::mount::attributes::Attributes;
 use super::mount::place::{Target, Tree};
 use crate::error::{Context, Error, Kind, Result};
 use crate::fs::{DEVPTS_MAGIC, Links, Procfs, Root, expect_char_device, fs_magic};
+use crate::sys::socket::send_message;
 use crate::sys::tty;
 
 /// The device number of every devpts' ptmx (Documentation/admin-guide/devices.txt).
@@ -60,7 +59,9 @@ impl Console {
     /// Sends the master away and makes the terminal standard input, output and error, and the controlling terminal
     /// of the session, which this process has to lead.
     pub fn hand_over(self, socket: BorrowedFd<'_>) -> Result<()> {
-        send(socket, self.master.as_fd()).context(|| "send the terminal to the console socket")?;
+        // Engines print the name.
+        send_message(socket, b"/dev/ptmx", Some(self.master.as_fd()))
+            .context(|| "send the terminal to the console socket")?;
         rustix::process::ioctl_tiocsctty(&self.peer).context(|| "make the terminal the controlling one")?;
         nix::unistd::dup2_stdin(&self.peer).context(|| "dup2 of the terminal to 0")?;
         nix::unistd::dup2_stdout(&self.peer).context(|| "dup2 of the terminal to 1")?;
@@ -79,14 +80,6 @@ pub(crate) fn make(root: &Root, size: Option<(u16, u16)>, owner: u32, socket: Bo
 /// The terminal of a process that has joined a container.
 pub(crate) fn join(size: Option<(u16, u16)>, owner: u32, socket: BorrowedFd<'_>) -> Result<()> {
     Console::open(&Root::open(Path::new("/"))?, &Procfs::open()?, size, owner)?.hand_over(socket)
-}
-
-/// One message with the descriptor and, as engines print it, a name.
-fn send(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> nix::Result<()> {
-    let name = [IoSlice::new(b"/dev/ptmx")];
-    let descriptors = [master.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&descriptors)];
-    sendmsg::<()>(socket.as_raw_fd(), &name, &rights, MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }
 
 /// The ptmx inside devpts; /dev/ptmx, usually a link to it, where /dev/pts is laid out differently. Opened for use only

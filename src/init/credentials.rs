@@ -9,17 +9,17 @@
 //! the process, by a list that a cloned child does not have right. The crate `caps` sets one of the three sets a
 //! call, and between two such calls inheritable may exceed permitted, which the kernel refuses; `plan` uses its names.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use rustix::fs::{FileType, Gid, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
-use super::proc_file;
 use crate::error::{Context, Error, Result, Warning};
 use crate::fs::Procfs;
-use crate::plan::pointer;
-use crate::plan::process::{Capabilities, ProcessPlan};
+use crate::plan::capabilities::{Capabilities, names};
+use crate::plan::process::ProcessPlan;
+use crate::pointer;
 
 /// Removes from the bounding set whatever `bounding` lacks, up to `last_capability`, the highest that the kernel
 /// knows.
@@ -82,9 +82,7 @@ fn set_groups(process: &ProcessPlan) -> Result<()> {
 }
 
 fn setgroups_is_denied() -> bool {
-    Procfs::open()
-        .and_then(|proc| proc_file::read(proc.as_fd(), c"self/setgroups", 16))
-        .is_ok_and(|text| text.starts_with(b"deny"))
+    Procfs::open().and_then(|proc| proc.read(c"self/setgroups", 16)).is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 fn unmapped_hint(error: Error) -> Error {
@@ -147,23 +145,16 @@ fn missing(process_pointer: &str, wanted: &Capabilities, granted: &Capabilities)
         ("inheritable", wanted.inheritable & !granted.inheritable),
         ("ambient", wanted.ambient & !granted.ambient),
     ];
-    let lost: Vec<String> =
-        lost.iter().filter(|(_, set)| *set != 0).map(|(name, set)| format!("{name} {}", names(*set))).collect();
+    let lost: Vec<String> = lost
+        .iter()
+        .filter(|(_, set)| *set != 0)
+        .map(|(name, set)| format!("{name} {}", names(*set).join(",")))
+        .collect();
     if lost.is_empty() {
         return None;
     }
     let message = format!("capabilities that cannot be granted: {}, ignoring", lost.join("; "));
     Some(Warning::config(pointer::join(process_pointer, "capabilities"), message))
-}
-
-/// `CAP_CHOWN,CAP_KILL`; numbers for those newer than the crate `caps`.
-fn names(set: u64) -> String {
-    let known = caps::all();
-    let name = |number: u8| {
-        let capability = known.iter().find(|capability| capability.index() == number);
-        capability.map_or_else(|| number.to_string(), ToString::to_string)
-    };
-    (0..64).filter(|number| set & bit(*number) != 0).map(name).collect::<Vec<_>>().join(",")
 }
 
 fn bit(number: u8) -> u64 {
@@ -224,7 +215,7 @@ mod tests {
 #[cfg(test)]
 mod privileged {
     use super::*;
-    use crate::init::test_thread::{in_thread, proc, status};
+    use crate::init::test_thread::{in_thread, status};
     use std::os::fd::AsFd;
 
     const CHOWN: u64 = 1;

@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::pipe::PipeFlags;
-use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::hooks::Hook;
@@ -169,10 +169,7 @@ struct Leader {
 
 impl Leader {
     fn open(&self) -> Result<OwnedFd> {
-        rustix::process::Pid::from_raw(self.pid.as_raw())
-            .ok_or(rustix::io::Errno::SRCH)
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
-            .context(|| format!("open process {}", self.pid))
+        sys::fd::pidfd_open(self.pid.as_raw()).context(|| format!("open process {}", self.pid))
     }
 
     fn reap(mut self, pidfd: &OwnedFd) -> Result<WaitIdStatus> {

@@ -1,7 +1,6 @@
 //! A mapping of ids as a user namespace descriptor, which is the form that idmapped mounts want it in.
 
 use std::ffi::CString;
-use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -34,19 +33,10 @@ pub(super) fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<O
 fn fill(procfs: &Procfs, pid: Pid, uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd> {
     let path =
         |name: &str| CString::new(format!("{pid}/{name}")).map_err(|error| Error::new(Kind::System, error.to_string()));
-    procfs.write(&path("uid_map")?, lines(uids).as_bytes())?;
-    procfs.write(&path("gid_map")?, lines(gids).as_bytes())?;
+    procfs.write(&path("uid_map")?, IdMapping::lines(uids).as_bytes())?;
+    procfs.write(&path("gid_map")?, IdMapping::lines(gids).as_bytes())?;
     // The last step is a magic link, and the directory that it is in was opened without passing one.
     let directory = procfs.open_file(&path("ns")?, OFlags::PATH | OFlags::DIRECTORY)?;
     openat(&directory, c"user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .context(|| format!("open /proc/{pid}/ns/user"))
-}
-
-/// The form of /proc/PID/uid_map (user_namespaces(7)).
-fn lines(mappings: &[IdMapping]) -> String {
-    let mut text = String::new();
-    for IdMapping { container_id, host_id, size } in mappings {
-        let _ = writeln!(text, "{container_id} {host_id} {size}");
-    }
-    text
 }

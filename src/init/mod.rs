@@ -18,7 +18,6 @@ pub(crate) mod masks;
 pub(crate) mod mount;
 pub(crate) mod payload;
 pub(crate) mod pivot;
-pub(crate) mod proc_file;
 pub(crate) mod rootfs;
 pub(crate) mod sysctl;
 #[cfg(test)]
@@ -33,12 +32,13 @@ use std::path::Path;
 use crate::cgroup::JoinFds;
 use crate::error::{Context as _, Error, Result};
 use crate::fs::Procfs;
+use crate::plan::InitPlan;
 use crate::plan::hooks::Hooks;
 use crate::plan::mounts::{MountPlan, MountSource};
 use crate::plan::namespaces::Kind;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
-use crate::plan::{InitPlan, pointer};
+use crate::pointer;
 use crate::state::{State, Status};
 use crate::sync::frame::FromInit;
 use crate::sync::{ChildEnd, gate};
@@ -122,6 +122,7 @@ pub(crate) fn run(request: InitRequest<'_>, fds: InitFds, sync: ChildEnd, born: 
         None => Line::Sync(sync),
         Some(gate) => {
             drop(sync);
+            sys::pages::release_program();
             match gate::wait(gate) {
                 Ok(connection) => Line::Gate(connection),
                 Err(_) => exit_now(1),
@@ -205,7 +206,7 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     attributes::set_scheduling(process)?;
     attributes::set_affinity(process, AffinityMoment::Final)?;
     if process.apparmor_profile.is_some() || process.selinux_label.is_some() {
-        labels::set_exec_labels(Procfs::open()?.as_fd(), process)?;
+        labels::set_exec_labels(&Procfs::open()?, process)?;
     }
     if process.no_new_privileges {
         attributes::set_no_new_privileges()?;
@@ -289,13 +290,13 @@ fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Res
 fn join_keyring(process: &ProcessPlan, name: &CStr, sync: &ChildEnd) -> Result<()> {
     let label = process.selinux_label.as_deref();
     if label.is_some() {
-        labels::set_key_label(Procfs::open()?.as_fd(), &process.pointer, label)?;
+        labels::set_key_label(&Procfs::open()?, &process.pointer, label)?;
     }
     if let Some(warning) = attributes::new_session_keyring(name)? {
         sync.warn(warning);
     }
     match label {
-        Some(_) => labels::set_key_label(Procfs::open()?.as_fd(), &process.pointer, None),
+        Some(_) => labels::set_key_label(&Procfs::open()?, &process.pointer, None),
         None => Ok(()),
     }
 }
@@ -313,7 +314,7 @@ fn set_names(plan: &InitPlan) -> Result<()> {
     if plan.sysctls.is_empty() {
         return Ok(());
     }
-    sysctl::set(Procfs::open()?.as_fd(), &plan.sysctls)
+    sysctl::set(&Procfs::open()?, &plan.sysctls)
 }
 
 /// What [`make_root`] is given besides its plan.

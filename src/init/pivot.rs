@@ -16,8 +16,8 @@ use crate::sys;
 /// Makes `root` the root and the working directory.
 pub(crate) fn enter(root: Root, pivot: Pivot) -> Result<()> {
     match pivot {
-        Pivot::PivotRoot => by_pivot_root(&root),
-        Pivot::MoveRoot => by_moving(&root),
+        Pivot::Swap => by_pivot_root(&root),
+        Pivot::Move => by_moving(&root),
         Pivot::Chroot => by_chroot(&root),
     }
 }

@@ -1,16 +1,14 @@
 //! Kernel parameters of the container's namespaces (config-linux.md#sysctl), written through a private procfs.
 
-use std::os::fd::BorrowedFd;
-
-use super::proc_file;
 use crate::error::{Context, Result};
-use crate::plan::pointer;
+use crate::fs::Procfs;
 use crate::plan::sysctl::Sysctl;
+use crate::pointer;
 
-/// Writes every parameter, in order. `proc` is the root of a procfs that nobody else can mount over.
-pub(crate) fn set(proc: BorrowedFd<'_>, sysctls: &[Sysctl]) -> Result<()> {
+/// Writes every parameter, in order.
+pub(crate) fn set(proc: &Procfs, sysctls: &[Sysctl]) -> Result<()> {
     for sysctl in sysctls {
-        proc_file::write(proc, &sysctl.path, sysctl.value.as_bytes())
+        proc.write(&sysctl.path, sysctl.value.as_bytes())
             .context(|| format!("set the kernel parameter {} to {:?}", sysctl.key, sysctl.value))
             .map_err(|error| error.at(pointer::join("/linux/sysctl", &sysctl.key)))?;
     }
@@ -20,9 +18,8 @@ pub(crate) fn set(proc: BorrowedFd<'_>, sysctls: &[Sysctl]) -> Result<()> {
 #[cfg(test)]
 mod privileged {
     use super::*;
-    use crate::init::test_thread::{in_thread, proc};
+    use crate::init::test_thread::in_thread;
     use std::ffi::CString;
-    use std::os::fd::AsFd;
 
     fn sysctl(key: &str, value: &str) -> Sysctl {
         let path = CString::new(format!("sys/{}", key.replace('.', "/"))).unwrap();
@@ -37,7 +34,7 @@ mod privileged {
             use nix::sched::{CloneFlags, unshare};
             unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC).unwrap();
             let sysctls = [sysctl("net.ipv4.ip_default_ttl", "33"), sysctl("kernel.msgmax", "4097")];
-            set(proc().as_fd(), &sysctls).unwrap();
+            set(&Procfs::open().unwrap(), &sysctls).unwrap();
             let own = std::fs::read_to_string("/proc/sys/kernel/msgmax");
             assert_eq!(own.unwrap_or_default().trim(), "4097");
             assert_eq!(std::fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap().trim(), "33");
@@ -47,7 +44,7 @@ mod privileged {
 
     #[test]
     fn set_missing_parameter_names_key_and_pointer() {
-        let error = set(proc().as_fd(), &[sysctl("net.no/such", "1")]).unwrap_err();
+        let error = set(&Procfs::open().unwrap(), &[sysctl("net.no/such", "1")]).unwrap_err();
         assert_eq!(error.pointer(), Some("/linux/sysctl/net.no~1such"));
         assert!(error.to_string().contains("set the kernel parameter net.no/such to \"1\""), "{error}");
     }

@@ -1,9 +1,5 @@
 //! For tests of what belongs to a thread in Linux: credentials, scheduling, namespaces.
 
-use std::os::fd::OwnedFd;
-
-use rustix::fs::{CWD, Mode, OFlags};
-
 /// Runs `test` in a thread of its own, which takes all changes with it.
 pub(crate) fn in_thread(test: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
@@ -11,11 +7,6 @@ pub(crate) fn in_thread(test: impl FnOnce() + Send) {
             std::panic::resume_unwind(panic);
         }
     });
-}
-
-/// The root of the machine's procfs.
-pub(crate) fn proc() -> OwnedFd {
-    rustix::fs::openat(CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
 }
 
 /// A field of the calling thread's status (proc_pid_status(5)).

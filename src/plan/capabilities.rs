@@ -1,55 +1,38 @@
 //! process.capabilities: names into masks. What cannot be granted is a warning, never an error (config.md#process).
 
-use super::pointer;
-use super::process::Capabilities;
+use caps::Capability;
+
 use crate::bundle::process::CapabilitySets;
 use crate::error::Warning;
 use crate::host::HostFacts;
+use crate::pointer;
 
-/// capabilities(7) in the order of their numbers, up to Linux 6.18.
-pub(crate) const NAMES: [&str; 41] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
+/// capabilities(7) sets as bit masks: bit n is capability n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    pub bounding: u64,
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+    pub ambient: u64,
+}
+
+/// Every capability that has a name here, by number.
+pub(crate) fn known() -> Vec<Capability> {
+    let mut known: Vec<Capability> = caps::all().into_iter().collect();
+    known.sort_unstable_by_key(Capability::index);
+    known
+}
+
+/// The names of those in `set`, by number; the number itself for those newer than the crate `caps`.
+pub(crate) fn names(set: u64) -> Vec<String> {
+    let known = known();
+    let name = |number: u8| {
+        let capability = known.iter().find(|capability| capability.index() == number);
+        capability.map_or_else(|| number.to_string(), ToString::to_string)
+    };
+    (0..64).filter(|number| set >> number & 1 == 1).map(name).collect()
+}
 
 /// Names into masks. In a user namespace of its own (`own_user_namespace`) a container can be given anything.
 pub(super) fn plan(
@@ -65,7 +48,7 @@ pub(super) fn plan(
         let mut mask = 0;
         let (mut unknown, mut refused) = (Vec::new(), Vec::new());
         for name in names {
-            match NAMES.iter().position(|known| known == name).map(|number| 1 << number) {
+            match name.parse().ok().map(|capability: Capability| capability.bitmask()) {
                 Some(bit) if bit & grantable != 0 => mask |= bit,
                 Some(bit) if bit & known != 0 => refused.push(name.as_str()),
                 _ => unknown.push(name.as_str()),
@@ -86,11 +69,10 @@ pub(super) fn plan(
     let effective = set(&sets.effective, "effective");
     let ambient = set(&sets.ambient, "ambient");
     let mut within = |mask: u64, limit: u64, word: &str, why: &str| {
-        let beyond: Vec<&str> =
-            (0..).zip(NAMES).filter(|(n, _)| (mask & !limit) >> n & 1 == 1).map(|(_, name)| name).collect();
-        if !beyond.is_empty() {
+        if mask & !limit != 0 {
             let at = pointer::join(&pointer::join(section, "capabilities"), word);
-            warnings.push(Warning::config(at, format!("capabilities {why}: {}, ignoring", beyond.join(", "))));
+            let beyond = names(mask & !limit).join(", ");
+            warnings.push(Warning::config(at, format!("capabilities {why}: {beyond}, ignoring")));
         }
         mask & limit
     };

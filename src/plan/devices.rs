@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Component, Path};
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use oci_spec::runtime::LinuxDeviceType;
 
 use super::Draft;
 use super::ids::is_mapped;
 use super::mounts::{DeviceKind, DevicePlan};
 use super::text::{absolute, c_string, path_text};
+use crate::bundle::Device;
 use crate::error::{Error, Result, Warning};
 
 /// Name, major and minor of the nodes that every container gets. /dev/console and /dev/ptmx are no nodes: the
@@ -23,12 +24,12 @@ const DEFAULTS: [(&str, u32, u32); 6] = [
 ];
 
 /// The kernel's device numbers have 12 and 20 bits.
-const LARGEST_MAJOR: i64 = 0xfff;
-const LARGEST_MINOR: i64 = 0xf_ffff;
+const LARGEST_MAJOR: u32 = 0xfff;
+const LARGEST_MINOR: u32 = 0xf_ffff;
 
 /// Default devices, then those of linux.devices. With `own_dev` false /dev is the host's, and nothing is made in it.
 pub(super) fn plan(
-    list: &[LinuxDevice],
+    list: &[Device],
     own_dev: bool,
     draft: &Draft<'_>,
     warnings: &mut Vec<Warning>,
@@ -71,24 +72,29 @@ pub(super) fn plan(
     Ok(devices)
 }
 
-fn one(device: &LinuxDevice, index: usize, draft: &Draft<'_>) -> Result<DevicePlan> {
+fn one(device: &Device, index: usize, draft: &Draft<'_>) -> Result<DevicePlan> {
     let at = |field: &str| format!("/linux/devices/{index}/{field}");
-    let path = path_text(device.path(), || at("path"))?;
+    let path = path_text(&device.path, || at("path"))?;
     absolute(path, "device path", || at("path"))?;
     c_string(path, || at("path"))?;
     if Path::new(path).components().any(|part| part == Component::ParentDir) || Path::new(path).file_name().is_none() {
         return Err(Error::config(at("path"), format!("device path {path:?} names no file")));
     }
-    let kind = match device.typ() {
+    let kind = match device.r#type {
         LinuxDeviceType::B => DeviceKind::Block,
         LinuxDeviceType::C | LinuxDeviceType::U => DeviceKind::Char,
         LinuxDeviceType::P => DeviceKind::Fifo,
         LinuxDeviceType::A => return Err(Error::config(at("type"), "type \"a\" is for device rules")),
     };
-    let number = |value: i64, largest: i64, field: &str| match u32::try_from(value) {
-        _ if kind == DeviceKind::Fifo => Ok(0),
-        Ok(number) if value <= largest => Ok(number),
-        _ => Err(Error::config(at(field), format!("{field} number {value} is outside of 0 to {largest}"))),
+    let number = |value: Option<i64>, largest: u32, field: &str| {
+        if kind == DeviceKind::Fifo {
+            return Ok(0);
+        }
+        let value = value.ok_or_else(|| Error::config(at(field), format!("a device without a {field} number")))?;
+        match u32::try_from(value) {
+            Ok(number) if number <= largest => Ok(number),
+            _ => Err(Error::config(at(field), format!("{field} number {value} is outside of 0 to {largest}"))),
+        }
     };
     let id = |id: Option<u32>, mappings, field: &str| {
         let id = id.unwrap_or_default();
@@ -101,11 +107,11 @@ fn one(device: &LinuxDevice, index: usize, draft: &Draft<'_>) -> Result<DevicePl
         index: Some(index),
         path: Path::new(path).components().as_path().as_os_str().to_owned(),
         kind,
-        major: number(device.major(), LARGEST_MAJOR, "major")?,
-        minor: number(device.minor(), LARGEST_MINOR, "minor")?,
+        major: number(device.major, LARGEST_MAJOR, "major")?,
+        minor: number(device.minor, LARGEST_MINOR, "minor")?,
         // Docker sends the type's bits along.
-        mode: device.file_mode().unwrap_or(0o666) & 0o7777,
-        uid: id(device.uid(), &draft.user.uid_mappings, "uid")?,
-        gid: id(device.gid(), &draft.user.gid_mappings, "gid")?,
+        mode: device.file_mode.unwrap_or(0o666) & 0o7777,
+        uid: id(device.uid, &draft.user.uid_mappings, "uid")?,
+        gid: id(device.gid, &draft.user.gid_mappings, "gid")?,
     })
 }

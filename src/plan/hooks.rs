@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use oci_spec::runtime as oci;
 
-use super::pointer;
 use super::text::{absolute, c_string, c_strings, path_text};
 use crate::bundle::config;
 use crate::error::{Error, Result};
+use crate::pointer;
 
 /// The six kinds, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

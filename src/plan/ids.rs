@@ -40,6 +40,14 @@ pub(crate) struct IdMapping {
     pub size: u32,
 }
 
+impl IdMapping {
+    /// The form of /proc/PID/uid_map (user_namespaces(7)).
+    pub fn lines(mappings: &[IdMapping]) -> String {
+        let line = |map: &IdMapping| format!("{} {} {}\n", map.container_id, map.host_id, map.size);
+        mappings.iter().map(line).collect()
+    }
+}
+
 /// The kernel takes at most this many lines (UID_GID_MAP_MAX_EXTENTS, Linux 4.15).
 const MOST_LINES: usize = 340;
 

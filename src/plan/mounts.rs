@@ -7,9 +7,9 @@ use oci_spec::runtime::Mount;
 
 use super::ids::{IdMapping, checked, mappings};
 use super::mount_options::{Attributes, Word, attr, flag, word};
-use super::pointer;
 use super::text::{c_string, number, path_text};
 use crate::error::{Error, Result, Warning};
+use crate::pointer;
 
 /// One entry of `mounts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! linux.netDevices (config-linux.md#network-devices): devices of the host that the container gets.
 
 use super::namespaces::Kind;
-use super::{Draft, NetDevice, pointer};
+use super::{Draft, NetDevice};
 use crate::error::{Error, Result};
+use crate::pointer;
 
 /// IFNAMSIZ without the NUL.
 const LONGEST_NAME: usize = 15;

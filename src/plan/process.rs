@@ -2,14 +2,17 @@
 
 use std::ffi::CString;
 
+use super::capabilities::Capabilities;
 use super::ids::{IdMapping, UserNamespace, is_mapped};
+use super::scheduling::{MemoryPolicy, Scheduler};
 use super::text::{absolute, c_string, c_strings, number_list};
-use super::{Console, capabilities, pointer, scheduling};
+use super::{Console, capabilities, scheduling};
 use crate::bundle::config::Linux;
 use crate::bundle::process::{self as config, CapabilitySets};
 use crate::bundle::{Config, Process};
 use crate::error::{Error, Kind, Result, Warning};
 use crate::host::HostFacts;
+use crate::pointer;
 
 /// Without user.umask the mask is the one that every runtime sets, whatever the caller's is.
 const DEFAULT_UMASK: u32 = 0o022;
@@ -287,16 +290,6 @@ pub(crate) struct ProcessPlan {
     pub selinux_label: Option<CString>,
 }
 
-/// capabilities(7) sets as bit masks: bit n is capability n.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Capabilities {
-    pub bounding: u64,
-    pub effective: u64,
-    pub permitted: u64,
-    pub inheritable: u64,
-    pub ambient: u64,
-}
-
 /// One resource limit (getrlimit(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rlimit {
@@ -308,23 +301,6 @@ pub(crate) struct Rlimit {
     pub hard: u64,
 }
 
-/// sched_setattr(2) arguments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Scheduler {
-    /// SCHED_*.
-    pub policy: u32,
-    /// SCHED_FLAG_*.
-    pub flags: u64,
-    pub nice: i32,
-    pub priority: u32,
-    /// Nanoseconds.
-    pub runtime: u64,
-    /// Nanoseconds.
-    pub deadline: u64,
-    /// Nanoseconds.
-    pub period: u64,
-}
-
 /// CPU masks for sched_setaffinity(2): bit n of word n/64 is CPU n.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CpuAffinity {
@@ -332,15 +308,4 @@ pub(crate) struct CpuAffinity {
     pub initial: Option<Vec<u64>>,
     /// Set before execve.
     pub last: Option<Vec<u64>>,
-}
-
-/// set_mempolicy(2) arguments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MemoryPolicy {
-    /// MPOL_*.
-    pub mode: u32,
-    /// MPOL_F_*.
-    pub flags: u32,
-    /// Node mask: bit n of word n/64 is node n.
-    pub nodes: Vec<u64>,
 }

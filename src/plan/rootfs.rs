@@ -6,8 +6,9 @@ use super::ids::IdMapping;
 use super::mounts::{DevicePlan, MountPlan, MountSource};
 use super::namespaces::Kind;
 use super::text::{absolute, c_string, path_text};
-use super::{Draft, devices, mount_options, mounts, pointer};
+use super::{Draft, devices, mount_options, mounts};
 use crate::error::{self, Error, Result, Warning};
+use crate::pointer;
 
 /// The root file system of a container with a mount namespace (new or, for `create` without one, the host's).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +49,9 @@ pub(crate) struct RootfsPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pivot {
     /// pivot_root(".", ".").
-    PivotRoot,
+    Swap,
     /// `--no-pivot`: MS_MOVE and chroot.
-    MoveRoot,
+    Move,
     /// No mount namespace of its own: chroot only.
     Chroot,
 }
@@ -71,8 +72,8 @@ impl RootfsPlan {
         let own_dev = !mounts.iter().any(is_bind_on_dev);
         let terminal = config.process.as_ref().is_some_and(|process| process.terminal);
         let pivot = match (draft.namespaces.is_new(Kind::Mount), draft.options.no_pivot) {
-            (true, false) => Pivot::PivotRoot,
-            (true, true) => Pivot::MoveRoot,
+            (true, false) => Pivot::Swap,
+            (true, true) => Pivot::Move,
             (false, _) => Pivot::Chroot,
         };
         let (propagation, propagation_configured) = propagation(draft)?;

@@ -3,12 +3,39 @@
 
 use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain};
 
-use super::pointer;
-use super::process::{MemoryPolicy, Scheduler};
 use super::text::number_list;
 use crate::bundle::config;
 use crate::bundle::process as section;
 use crate::error::{Error, Kind, Result};
+use crate::pointer;
+
+/// sched_setattr(2) arguments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scheduler {
+    /// SCHED_*.
+    pub policy: u32,
+    /// SCHED_FLAG_*.
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    /// Nanoseconds.
+    pub runtime: u64,
+    /// Nanoseconds.
+    pub deadline: u64,
+    /// Nanoseconds.
+    pub period: u64,
+}
+
+/// set_mempolicy(2) arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MemoryPolicy {
+    /// MPOL_*.
+    pub mode: u32,
+    /// MPOL_F_*.
+    pub flags: u32,
+    /// Node mask: bit n of word n/64 is node n.
+    pub nodes: Vec<u64>,
+}
 
 /// The kernel is built for at most 8192 CPUs (NR_CPUS).
 pub(super) const LARGEST_CPU: usize = 8191;
@@ -134,7 +161,7 @@ const MPOL_LOCAL: u32 = 4;
 const MPOL_PREFERRED_MANY: u32 = 5;
 
 /// set_mempolicy(2).
-const MEMORY_MODES: [(&str, u32); 7] = [
+pub(crate) const MEMORY_MODES: [(&str, u32); 7] = [
     ("MPOL_DEFAULT", MPOL_DEFAULT),
     ("MPOL_PREFERRED", MPOL_PREFERRED),
     ("MPOL_BIND", MPOL_BIND),
@@ -149,7 +176,7 @@ const RELATIVE_NODES: u32 = 1 << 14;
 const NUMA_BALANCING: u32 = 1 << 13;
 
 /// set_mempolicy(2).
-const MEMORY_FLAGS: [(&str, u32); 3] = [
+pub(crate) const MEMORY_FLAGS: [(&str, u32); 3] = [
     ("MPOL_F_STATIC_NODES", STATIC_NODES),
     ("MPOL_F_RELATIVE_NODES", RELATIVE_NODES),
     ("MPOL_F_NUMA_BALANCING", NUMA_BALANCING),

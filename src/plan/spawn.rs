@@ -4,10 +4,10 @@ use oci_spec::runtime::LinuxTimeOffset;
 
 use super::ids::{IdMapping, UserNamespace};
 use super::namespaces::{Kind, Namespaces};
-use super::pointer;
 use crate::bundle::shape::Map;
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
+use crate::pointer;
 
 /// What the parent does around the clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

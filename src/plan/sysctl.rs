@@ -3,11 +3,11 @@
 use std::ffi::CString;
 
 use super::namespaces::{Kind, Namespaces};
-use super::pointer;
 use super::text::c_string;
 use crate::bundle::Config;
 use crate::bundle::config::Linux;
 use crate::error::{Error, Result};
+use crate::pointer;
 
 /// One kernel parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ pub(crate) enum Cloned {
 
 /// Number of threads of this process, from the link count of /proc/self/task.
 pub(crate) fn thread_count() -> Result<u64, Errno> {
-    stat("/proc/self/task").map(|status| u64::from(status.st_nlink).saturating_sub(2))
+    stat("/proc/self/task").map(|status| status.st_nlink.saturating_sub(2))
 }
 
 /// Copies this process, which must have one thread: then the child may run ordinary Rust.

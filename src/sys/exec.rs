@@ -1,6 +1,6 @@
-//! execve(2) and execveat(2).
+//! execveat(2).
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -25,13 +25,5 @@ pub(crate) fn execveat(fd: BorrowedFd<'_>, args: &[CString], env: &[CString]) ->
             libc::AT_EMPTY_PATH,
         )
     };
-    Errno::last()
-}
-
-/// Executes `path`. Returns only on failure.
-pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
-    let (argv, envp) = (pointers(args), pointers(env));
-    // SAFETY: as in `execveat`; `path` is a C string by its type.
-    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Errno::last()
 }

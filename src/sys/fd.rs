@@ -1,8 +1,9 @@
 //! Descriptors.
 
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use rustix::process::{Pid, PidfdFlags};
 
 /// Inclusive range to the highest possible descriptor.
 const LAST: u32 = u32::MAX;
@@ -67,18 +68,8 @@ pub(crate) fn keep_on_exec(fd: RawFd) -> Result<(), Errno> {
     Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }).map(drop)
 }
 
-/// A descriptor for the process `pid` (pidfd_open(2), Linux 5.3), close-on-exec.
+/// A descriptor of the process `pid` (pidfd_open(2), Linux 5.3), close-on-exec. No process has an id below 1 (`ESRCH`).
 pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: pidfd_open takes integers only.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: from_raw_fd requires an open descriptor without another owner: the kernel just made it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// Makes `fd` this process's standard input, output and error. (dup2 onto 0, 1 and 2.)
-pub(crate) fn become_stdio(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    let fd = fd.as_fd();
-    nix::unistd::dup2_stdin(fd)?;
-    nix::unistd::dup2_stdout(fd)?;
-    nix::unistd::dup2_stderr(fd)
+    let pid = Pid::from_raw(pid.max(0)).ok_or(Errno::ESRCH)?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
 }

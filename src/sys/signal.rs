@@ -1,5 +1,4 @@
 //! Signals by number, real-time ones included: nix knows names for the standard ones only.
-//! Called by `init::attributes` and by `container::{signal, foreground}`.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -13,6 +12,15 @@ pub(crate) fn send(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
         libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
     };
     Errno::result(result).map(drop)
+}
+
+/// kill(2): `signal` (0 to 64) to the process `pid`, which is positive: never to a group or to everybody.
+pub(crate) fn kill_process(pid: i32, signal: i32) -> Result<(), Errno> {
+    if pid <= 0 {
+        return Err(Errno::ESRCH);
+    }
+    // SAFETY: kill(2) takes two integers and touches no memory of ours.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
 /// Gives `signal` its default action (sigaction(2)).

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::bundle::resources::ResourcesConfig;
 use crate::host::CgroupLayout;
-use crate::plan::resources::CgroupManager;
+use crate::plan::resources::{CgroupManager, Resources};
 
 fn facts() -> HostFacts {
     let exists = |path: &str| std::path::Path::new(path).exists();
@@ -49,6 +49,13 @@ fn unique_path() -> String {
     format!("/coracle-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
+/// As the container's maker does it.
+fn create(plan: &CgroupPlan, facts: &HostFacts) -> Result<(Cgroup, Vec<Warning>)> {
+    let mut cgroup = Cgroup::locate(plan, facts)?;
+    let warnings = cgroup.make(plan, facts)?;
+    Ok((cgroup, warnings))
+}
+
 /// A cgroup and the processes put into it; both go with it.
 struct Scratch {
     cgroup: Cgroup,
@@ -57,9 +64,16 @@ struct Scratch {
 
 impl Scratch {
     fn new(json: &str) -> Scratch {
-        let (cgroup, warnings) = Cgroup::create(&plan(&unique_path(), json), &facts()).unwrap();
+        let (cgroup, warnings) = create(&plan(&unique_path(), json), &facts()).unwrap();
         assert_eq!(warnings, []);
         Scratch { cgroup, children: Vec::new() }
+    }
+
+    /// Gives the cgroup, which has limits and rules already, those of `resources`.
+    fn update(&self, resources: &Resources) -> Result<Vec<Warning>> {
+        let mut record = self.cgroup.record().clone();
+        make::prepare_v2(&mut record, resources)?;
+        apply::apply(&record, resources, true)
     }
 
     /// Runs `script` inside: a thread joins, and its child is born there.
@@ -93,7 +107,7 @@ impl Scratch {
     }
 
     fn exists(&self) -> usize {
-        self.cgroup.hierarchies().iter().filter(|hierarchy| hierarchy.directory.exists()).count()
+        self.cgroup.record().hierarchies.iter().filter(|hierarchy| hierarchy.directory.exists()).count()
     }
 }
 

@@ -45,7 +45,7 @@ fn create_docker_limits_hold_and_destroy_leaves_nothing() {
 fn create_nested_path_fills_the_parents_sets() {
     let top = Scratch::new("{}");
     let path = format!("{}/a/b", top.cgroup.record().path);
-    let (inner, _) = Cgroup::create(&plan(&path, "{}"), &facts()).unwrap();
+    let (inner, _) = create(&plan(&path, "{}"), &facts()).unwrap();
     let cpus = inner.record().v1("cpuset").unwrap().directory.join("cpuset.cpus");
     assert_eq!(std::fs::read_to_string(cpus).unwrap().trim(), top.v1("cpuset", "cpuset.cpus"));
     inner.destroy().unwrap();
@@ -56,7 +56,7 @@ fn create_nested_path_fills_the_parents_sets() {
 #[test]
 fn create_failing_limit_names_it_and_leaves_nothing() {
     let top = unique_path();
-    let error = Cgroup::create(&plan(&format!("{top}/inner"), r#"{"cpu":{"cpus":"900"}}"#), &facts()).unwrap_err();
+    let error = create(&plan(&format!("{top}/inner"), r#"{"cpu":{"cpus":"900"}}"#), &facts()).unwrap_err();
     assert_eq!(error.pointer(), Some("/linux/resources/cpu/cpus"));
     assert!(error.to_string().contains("write \"900\" to cpuset.cpus"), "{error}");
     for hierarchy in layout::mounted(facts().cgroup).unwrap() {
@@ -68,16 +68,16 @@ fn create_failing_limit_names_it_and_leaves_nothing() {
 fn create_cgroup_in_use_is_refused_and_an_empty_one_taken() {
     let mut scratch = Scratch::new("{}");
     let again = plan(&scratch.cgroup.record().path, DOCKER);
-    Cgroup::create(&again, &facts()).unwrap();
+    create(&again, &facts()).unwrap();
     assert_eq!(scratch.v1("pids", "pids.max"), "50");
 
     scratch.cgroup.freeze().unwrap();
-    let error = Cgroup::create(&again, &facts()).unwrap_err();
+    let error = create(&again, &facts()).unwrap_err();
     assert!(error.to_string().contains("it is frozen"), "{error}");
     scratch.cgroup.thaw().unwrap();
 
     let pid = scratch.run("sleep 100").id();
-    let error = Cgroup::create(&again, &facts()).unwrap_err();
+    let error = create(&again, &facts()).unwrap_err();
     assert!(error.to_string().contains(&format!("it has the processes {pid}")), "{error}");
     assert!(scratch.exists() > 1, "a refusal removes nothing");
 }
@@ -89,7 +89,7 @@ fn join_tasks_moves_into_every_hierarchy() {
     let path = scratch.cgroup.record().path.clone();
     let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let inside = own.lines().filter(|line| line.ends_with(&format!(":{path}"))).count();
-    assert_eq!(inside, scratch.cgroup.hierarchies().len(), "{own}");
+    assert_eq!(inside, scratch.cgroup.record().hierarchies.len(), "{own}");
     assert_eq!(scratch.cgroup.processes(false).unwrap().first(), Some(&pid.cast_signed()));
 }
 
@@ -167,12 +167,12 @@ fn update_raises_and_lowers_memory_and_swap_together() {
     let scratch = Scratch::new(DOCKER);
     for (limit, swap) in [(268_435_456, 536_870_912), (16_777_216, 33_554_432)] {
         let json = format!(r#"{{"memory":{{"limit":{limit},"swap":{swap}}}}}"#);
-        scratch.cgroup.update(&resources(&json)).unwrap();
+        scratch.update(&resources(&json)).unwrap();
         assert_eq!(scratch.v1("memory", "memory.limit_in_bytes"), limit.to_string());
         assert_eq!(scratch.v1("memory", "memory.memsw.limit_in_bytes"), swap.to_string());
     }
     assert_eq!(scratch.v1("pids", "pids.max"), "50", "what is not set stays");
-    scratch.cgroup.update(&resources(r#"{"memory":{"limit":-1},"cpu":{"quota":90000,"period":100000}}"#)).unwrap();
+    scratch.update(&resources(r#"{"memory":{"limit":-1},"cpu":{"quota":90000,"period":100000}}"#)).unwrap();
     assert!(scratch.v1("memory", "memory.memsw.limit_in_bytes").len() > 15);
     assert_eq!(scratch.v1("cpu", "cpu.cfs_quota_us"), "90000");
 }
@@ -182,11 +182,10 @@ fn devices_v1_only_those_allowed_open() {
     let mut scratch = Scratch::new(r#"{"devices":[{"allow":false}]}"#);
     assert_eq!(probe(scratch.run(PROBE)), "yes no");
     scratch
-        .cgroup
         .update(&resources(r#"{"devices":[{"allow":false},{"allow":true,"type":"c","major":1,"minor":11}]}"#))
         .unwrap();
     assert_eq!(probe(scratch.run(PROBE)), "yes yes");
-    scratch.cgroup.update(&resources(r#"{"devices":[]}"#)).unwrap();
+    scratch.update(&resources(r#"{"devices":[]}"#)).unwrap();
     assert_eq!(probe(scratch.run(PROBE)), "yes no");
     let privileged = Scratch::new(r#"{"devices":[{"allow":true}]}"#);
     assert_eq!(privileged.v1("devices", "devices.list"), "a *:* rwm");
@@ -227,7 +226,7 @@ fn from_record_half_missing_is_harmless() {
     assert_eq!(scratch.exists(), 0);
 
     let nothing = Cgroup::from_record(&serde_json::from_str("{}").unwrap());
-    assert!(nothing.is_none());
+    assert!(nothing.record().hierarchies.is_empty());
     nothing.destroy().unwrap();
 }
 
@@ -249,15 +248,15 @@ fn create_disabled_makes_nothing() {
         path: CgroupPath::Absolute("x".into()),
         resources: resources("{}"),
     };
-    let (cgroup, _) = Cgroup::create(&plan, &facts).unwrap();
-    assert!(cgroup.is_none());
+    let (cgroup, _) = create(&plan, &facts).unwrap();
+    assert!(cgroup.record().hierarchies.is_empty());
     assert!(cgroup.join_descriptors().unwrap().descriptors().next().is_none());
 }
 
 #[test]
 fn update_hybrid_asks_v2_for_what_v1_lacks() {
     let scratch = Scratch::new("{}");
-    let error = scratch.cgroup.update(&resources(r#"{"rdma":{"none0":{"hcaHandles":1}}}"#)).unwrap_err();
+    let error = scratch.update(&resources(r#"{"rdma":{"none0":{"hcaHandles":1}}}"#)).unwrap_err();
     assert_eq!(error.pointer(), Some("/linux/resources/rdma/none0"));
     assert_eq!(error.kind(), crate::error::Kind::Unsupported);
 }
@@ -269,11 +268,11 @@ fn create_rootless_without_permission_is_none_with_a_warning() {
         // Of this thread alone; it takes the capabilities over files away, too.
         nix::unistd::setfsuid(65_534.into());
         let facts = HostFacts { rootless: true, ..facts() };
-        let (cgroup, warnings) = Cgroup::create(&plan, &facts).unwrap();
-        assert!(cgroup.is_none());
+        let (cgroup, warnings) = create(&plan, &facts).unwrap();
+        assert!(cgroup.record().hierarchies.is_empty());
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].message.contains("no cgroup is delegated"), "{}", warnings[0]);
-        let refused = Cgroup::create(&plan, &HostFacts { rootless: false, ..facts }).unwrap_err();
+        let refused = create(&plan, &HostFacts { rootless: false, ..facts }).unwrap_err();
         assert_eq!(refused.raw_errno(), Some(libc::EACCES));
     });
     thread.join().unwrap();

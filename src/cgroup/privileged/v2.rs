@@ -57,7 +57,7 @@ fn on_v2(test: impl FnOnce(&HostFacts) + Send + 'static) {
 }
 
 fn scratch(facts: &HostFacts, json: &str) -> Scratch {
-    let (cgroup, _) = Cgroup::create(&plan(&unique_path(), json), facts).unwrap();
+    let (cgroup, _) = create(&plan(&unique_path(), json), facts).unwrap();
     Scratch { cgroup, children: Vec::new() }
 }
 
@@ -71,11 +71,11 @@ fn create_nested_and_destroy_with_children() {
     on_v2(|facts| {
         let outer = scratch(facts, "{}");
         let path = format!("{}/a/b", outer.cgroup.record().path);
-        let (inner, _) = Cgroup::create(&plan(&path, r#"{"unified":{"cgroup.max.depth":"3"}}"#), facts).unwrap();
-        let depth = inner.hierarchies()[0].directory.join("cgroup.max.depth");
+        let (inner, _) = create(&plan(&path, r#"{"unified":{"cgroup.max.depth":"3"}}"#), facts).unwrap();
+        let depth = inner.record().hierarchies[0].directory.join("cgroup.max.depth");
         assert_eq!(std::fs::read_to_string(depth).unwrap().trim(), "3");
         let controllers = |directory: &Path| std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap();
-        assert_eq!(controllers(&inner.hierarchies()[0].directory), controllers(Path::new("/sys/fs/cgroup")));
+        assert_eq!(controllers(&inner.record().hierarchies[0].directory), controllers(Path::new("/sys/fs/cgroup")));
         outer.cgroup.destroy().unwrap();
         assert_eq!(outer.exists(), 0);
     });
@@ -86,7 +86,7 @@ fn create_missing_controller_is_an_error_and_leaves_nothing() {
     on_v2(|facts| {
         let path = unique_path();
         let json = r#"{"unified":{"misc.nonsense":"1"}}"#;
-        let error = Cgroup::create(&plan(&path, json), facts).unwrap_err();
+        let error = create(&plan(&path, json), facts).unwrap_err();
         assert_eq!(error.pointer(), Some("/linux/resources/unified/misc.nonsense"));
         assert!(!PathBuf::from(format!("/sys/fs/cgroup{path}")).exists());
     });
@@ -98,11 +98,11 @@ fn create_in_use_is_refused() {
         let mut scratch = scratch(facts, "{}");
         scratch.cgroup.freeze().unwrap();
         let again = plan(&scratch.cgroup.record().path, "{}");
-        let error = Cgroup::create(&again, facts).unwrap_err();
+        let error = create(&again, facts).unwrap_err();
         assert!(error.to_string().contains("it is frozen"), "{error}");
         scratch.cgroup.thaw().unwrap();
         run(&mut scratch, "sleep 100");
-        let error = Cgroup::create(&again, facts).unwrap_err();
+        let error = create(&again, facts).unwrap_err();
         assert!(error.to_string().contains("it has the processes"), "{error}");
     });
 }
@@ -116,7 +116,7 @@ fn freeze_signal_and_destroy_by_notification() {
         until("forks", || scratch.cgroup.processes(true).unwrap().len() > 5);
         scratch.cgroup.freeze().unwrap();
         assert!(scratch.cgroup.is_frozen().unwrap());
-        let events = scratch.cgroup.hierarchies()[0].directory.join("cgroup.events");
+        let events = scratch.cgroup.record().hierarchies[0].directory.join("cgroup.events");
         assert!(std::fs::read_to_string(events).unwrap().contains("frozen 1"));
         scratch.cgroup.thaw().unwrap();
         assert!(!scratch.cgroup.is_frozen().unwrap());
@@ -144,7 +144,7 @@ fn devices_program_follows_updates() {
         let mut scratch = scratch(facts, r#"{"devices":[{"allow":false}]}"#);
         assert_eq!(probe(scratch.run(PROBE)), "yes no");
         let wider = resources(r#"{"devices":[{"allow":true,"type":"c","major":1,"minor":11,"access":"rw"}]}"#);
-        scratch.cgroup.update(&wider).unwrap();
+        scratch.update(&wider).unwrap();
         assert_eq!(probe(scratch.run(PROBE)), "yes yes");
     });
 }

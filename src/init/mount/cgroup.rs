@@ -10,7 +10,8 @@ use std::fs::read_to_string;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, openat, statat, symlinkat};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
 
 use super::attributes::{self, Attributes, RDONLY};
@@ -49,7 +50,7 @@ impl CgroupView {
         let hierarchies: Vec<Hierarchy> = text.lines().filter_map(parse).collect();
         let layout = match hierarchies.is_empty() {
             true => CgroupLayout::Unified,
-            false if exists(&Path::new(MOUNT_POINT).join("unified")) => CgroupLayout::Hybrid,
+            false if is_cgroup2(&Path::new(MOUNT_POINT).join("unified")) => CgroupLayout::Hybrid,
             false => CgroupLayout::Legacy,
         };
         Ok(CgroupView { layout, hierarchies, unified_group: PathBuf::from(unified_group) })
@@ -95,9 +96,9 @@ fn clone_group(group: &Path, mount_point: &Path) -> Result<Option<Tree>> {
     Ok(None)
 }
 
-fn exists(path: &Path) -> bool {
-    statat(CWD, path, rustix::fs::AtFlags::empty())
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+/// Something else may be mounted over it.
+fn is_cgroup2(path: &Path) -> bool {
+    statfs(path).is_ok_and(|status| status.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
 /// Performs an entry of type cgroup or cgroup2. Gives the root of the new mount.

@@ -44,14 +44,18 @@ fn container_in(name: &str, namespaces: &[&str], image: fn(&Path) -> RootfsPlan,
             fs::create_dir_all(directory.join("rootfs")).unwrap();
             let result = again(&test, "host", &directory, &["--mount", "--propagation", "shared"]);
             fs::remove_dir_all(&directory).unwrap();
-            assert!(result, "{name} failed inside, see above");
+            if let Err(output) = result {
+                panic!("{name} failed inside: {output}");
+            }
         }
         Ok("host") => {
             let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
             drop(image(&directory));
             let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
             let namespaces = [namespaces, &["--fork", "--propagation", "unchanged"]].concat();
-            assert!(again(&test, "container", &directory, &namespaces), "failed in the container");
+            if let Err(output) = again(&test, "container", &directory, &namespaces) {
+                panic!("failed in the container: {output}");
+            }
             assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before, "the host's mounts changed");
             // Where hostile links of an image point to.
             for outside in ["sentinel", "outside"].map(|name| directory.join(name)).iter().filter(|path| path.exists())
@@ -63,7 +67,7 @@ fn container_in(name: &str, namespaces: &[&str], image: fn(&Path) -> RootfsPlan,
     }
 }
 
-fn again(test: &str, role: &str, directory: &Path, unshare: &[&str]) -> bool {
+fn again(test: &str, role: &str, directory: &Path, unshare: &[&str]) -> std::result::Result<(), String> {
     let output = Command::new("unshare")
         .args(unshare)
         .arg(std::env::current_exe().unwrap())
@@ -72,10 +76,10 @@ fn again(test: &str, role: &str, directory: &Path, unshare: &[&str]) -> bool {
         .env(DIRECTORY, directory)
         .output()
         .unwrap();
-    if !output.status.success() {
-        println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))),
     }
-    output.status.success()
 }
 
 /// The whole sequence, as init performs it.
@@ -212,7 +216,7 @@ fn default_plan(directory: &Path) -> RootfsPlan {
         ]),
         readonly_paths: paths(&["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]),
         mount_label: None,
-        pivot: Pivot::PivotRoot,
+        pivot: Pivot::Swap,
         cgroup_namespace: false,
         uid_mappings: Vec::new(),
         gid_mappings: Vec::new(),
@@ -274,7 +278,7 @@ fn default_config_on_an_empty_image_is_complete() {
 #[test]
 fn default_config_by_moving_the_root_is_complete() {
     container("default_config_by_moving_the_root_is_complete", empty_image, |mut plan| {
-        plan.pivot = Pivot::MoveRoot;
+        plan.pivot = Pivot::Move;
         enter(&plan).unwrap();
         assert_default_container();
     });

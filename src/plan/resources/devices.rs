@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::bundle::resources::DeviceRuleConfig;
 use crate::error::{Error, Kind, Result};
-use crate::plan::pointer;
+use crate::pointer;
 
 /// Which devices a cgroup may use.
 #[derive(Clone, Debug, PartialEq, Eq)]

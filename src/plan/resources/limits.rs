@@ -5,7 +5,7 @@ use crate::bundle::resources::{
     BlockIoConfig, CpuConfig, HugepageLimitConfig, MemoryConfig, ResourcesConfig, ThrottleConfig, WeightDeviceConfig,
 };
 use crate::error::{Error, Result, Warning};
-use crate::plan::pointer;
+use crate::pointer;
 
 /// linux.resources, checked. `None` and empty leave alone what the cgroup has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -31,13 +31,6 @@ impl CgroupPath {
         }
         Ok(if text.starts_with('/') { CgroupPath::Absolute(normal) } else { CgroupPath::Relative(normal) })
     }
-
-    /// The path without its anchor.
-    pub fn components(&self) -> &str {
-        match self {
-            CgroupPath::Absolute(path) | CgroupPath::Relative(path) => path,
-        }
-    }
 }
 
 fn normalise(text: &str) -> String {

@@ -36,10 +36,10 @@ use seccompiler::sock_filter;
 
 pub(crate) use words::{ACTIONS, ARCHITECTURES, FLAGS, OPERATORS};
 
-use super::pointer::{index, join};
 use crate::bundle::Config;
 use crate::bundle::seccomp::SeccompConfig;
 use crate::error::{Error, Result, Warning};
+use crate::pointer::{index, join};
 use rules::Rules;
 use syscalls::{Family, NATIVE};
 

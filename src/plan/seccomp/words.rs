@@ -39,7 +39,7 @@ pub(crate) const ACTIONS: [(&str, u32); 9] = [
 
 /// Comparisons of an argument with a value, unsigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operator {
+pub(crate) enum Operator {
     NotEqual,
     Less,
     LessOrEqual,
@@ -50,9 +50,16 @@ pub(super) enum Operator {
     MaskedEqual,
 }
 
-/// The seven operators, as words.
-pub(crate) const OPERATORS: [&str; 7] =
-    ["SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"];
+/// Operators, by their words.
+pub(crate) const OPERATORS: [(&str, Operator); 7] = [
+    ("SCMP_CMP_EQ", Operator::Equal),
+    ("SCMP_CMP_GE", Operator::GreaterOrEqual),
+    ("SCMP_CMP_GT", Operator::Greater),
+    ("SCMP_CMP_LE", Operator::LessOrEqual),
+    ("SCMP_CMP_LT", Operator::Less),
+    ("SCMP_CMP_MASKED_EQ", Operator::MaskedEqual),
+    ("SCMP_CMP_NE", Operator::NotEqual),
+];
 
 /// Architectures that a profile may name; those without a table on this machine have no effect.
 pub(crate) const ARCHITECTURES: [&str; 23] = [
@@ -123,16 +130,7 @@ pub(super) fn action(
 
 /// The operator called `word`.
 pub(super) fn operator(word: &str) -> Option<Operator> {
-    Some(match word {
-        "SCMP_CMP_NE" => Operator::NotEqual,
-        "SCMP_CMP_LT" => Operator::Less,
-        "SCMP_CMP_LE" => Operator::LessOrEqual,
-        "SCMP_CMP_EQ" => Operator::Equal,
-        "SCMP_CMP_GE" => Operator::GreaterOrEqual,
-        "SCMP_CMP_GT" => Operator::Greater,
-        "SCMP_CMP_MASKED_EQ" => Operator::MaskedEqual,
-        _ => return None,
-    })
+    OPERATORS.iter().find(|(known, _)| *known == word).map(|&(_, operator)| operator)
 }
 
 /// Whether calls beyond the profile's horizon get ENOSYS instead of this default: not where the default lets
@@ -158,8 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn operator_every_listed_word_is_known() {
-        assert!(OPERATORS.iter().all(|word| operator(word).is_some()));
+    fn operator_words_are_the_specifications() {
+        for (word, expected) in OPERATORS {
+            assert_eq!(operator(word), Some(expected));
+            assert!(serde_json::from_value::<oci_spec::runtime::LinuxSeccompOperator>(word.into()).is_ok(), "{word}");
+        }
         assert!(operator("EQ").is_none());
     }
 }

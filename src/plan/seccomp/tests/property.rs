@@ -65,7 +65,7 @@ impl Random {
                 index: self.below(6).min(self.below(6)) as u32,
                 value: self.value(),
                 value_two: (!self.one_in(3)).then(|| self.value()),
-                op: (*self.pick(&OPERATORS)).to_owned(),
+                op: self.pick(&OPERATORS).0.to_owned(),
             })
             .collect();
         let (action, errno_ret) = self.action(words);

@@ -32,10 +32,11 @@
 //! ```
 //!
 //! * The types of the configuration live in `bundle`, `plan` and `features` only. The child gets an `InitPlan`:
-//!   owned, validated, C strings ready. After `Plan` nobody reads configuration again; `exec` reads the
-//!   configuration that was stored at create, never `config.json` of the bundle.
+//!   owned, validated, C strings ready. After `Plan` nobody reads configuration again; what comes after
+//!   `create` reads the configuration that was stored then, never `config.json` of the bundle.
 //! * What only the host can tell is `HostFacts`, gathered once, so that planning is tested without root.
-//! * Init's order is a plain list of calls in `init::sequence`. The sets are closed, so they are enums.
+//! * Init's order is a plain list of calls: `init::prepare`, and behind the start gate `init::launch`. The sets
+//!   are closed, so they are enums.
 //! * What changes the host is undone on failure, in reverse order, by guards.
 //!
 //! # The process model
@@ -75,11 +76,12 @@
 //! container/            parent side: create spawn start exec signal delete store hooks console foreground …
 //! init/                 child side: mod.rs is THE sequence; intermediate join rootfs mount devices masks pivot …
 //! sync/                 frames, the protocol, the start gate
-//! cgroup/  fs/          control groups · resolution inside a root, private procfs
+//! cgroup/  features     control groups · what this build can do, in the words of plan
+//! fs/                   resolution inside a root, private procfs, the mount table
 //! plan/                 pure: what every room above reads
-//! bundle/ host features the configuration's types · facts of the host · what this build can do
+//! bundle/  host         the configuration's types · facts of the host
 //! sys/                  the only unsafe code
-//! error state           what all of them speak
+//! error state pointer   what all of them speak
 //! ```
 //!
 //! # Fallbacks

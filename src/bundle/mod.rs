@@ -1,8 +1,8 @@
 //! The bundle: a directory with config.json and usually the root file system (bundle.md).
 //!
-//! Reads and parses, and judges nothing: what a value means is decided in `plan`. Uses `error` alone; called by
-//! `container` and by users of the library. The bytes are kept, because the configuration that was used is stored
-//! with the container.
+//! Reads and parses, and judges nothing: what a value means is decided in `plan`. Uses `pointer` and `error`; its types
+//! are read by `plan`, and `container` and users of the library load bundles. The bytes are kept, because the
+//! configuration that was used is stored with the container.
 
 pub(crate) mod config;
 mod parse;

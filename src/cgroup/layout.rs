@@ -1,12 +1,11 @@
 //! Where the hierarchies are mounted (proc_pid_mountinfo(5)) and where the caller is in them (cgroups(7)).
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::file;
 use super::record::Version;
 use crate::error::{Context, Result};
+use crate::fs::{MountLine, read_mount_table};
 use crate::host::CgroupLayout;
 
 /// A mounted hierarchy.
@@ -52,10 +51,7 @@ pub(super) fn mounted(layout: CgroupLayout) -> Result<Vec<Mounted>> {
             mount: PathBuf::from(UNIFIED),
             root: "/".to_owned(),
         }]),
-        CgroupLayout::Hybrid | CgroupLayout::Legacy => {
-            let table = file::read(Path::new("/proc/self/mountinfo")).context(|| "read /proc/self/mountinfo")?;
-            Ok(parse_mounts(&table))
-        }
+        CgroupLayout::Hybrid | CgroupLayout::Legacy => read_mount_table().map(|table| parse_mounts(&table)),
     }
 }
 
@@ -67,9 +63,10 @@ pub(super) fn own() -> Result<String> {
 /// Finds the cgroup hierarchies in a mount table. One that is mounted more than once is taken below
 /// /sys/fs/cgroup, else where its root is mounted, else where it comes first.
 fn parse_mounts(table: &str) -> Vec<Mounted> {
+    let all: Vec<MountLine<'_>> = table.lines().filter_map(MountLine::parse).collect();
     let mut found: Vec<Mounted> = Vec::new();
-    let visible = table.lines().filter(|line| is_cgroup(line) && !is_hidden(line, table));
-    for mounted in visible.filter_map(parse_mount) {
+    let visible = all.iter().filter(|mount| mount.fs_type.starts_with("cgroup") && !is_hidden(mount, &all));
+    for mounted in visible.filter_map(hierarchy) {
         let twin = found.iter_mut().find(|f| f.version == mounted.version && f.controllers == mounted.controllers);
         match twin {
             None => found.push(mounted),
@@ -80,28 +77,15 @@ fn parse_mounts(table: &str) -> Vec<Mounted> {
     found
 }
 
-fn is_cgroup(line: &str) -> bool {
-    line.contains(" - cgroup")
-}
-
-/// Id, id of the parent mount and mount point of a line of the mount table.
-fn place(line: &str) -> Option<(u64, u64, &Path)> {
-    let mut fields = line.split(' ');
-    let (id, parent) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some((id, parent, Path::new(fields.nth(2)?)))
-}
-
 /// Whether something else is mounted over the mount point, or over a directory on the way to it.
-fn is_hidden(line: &str, table: &str) -> bool {
-    let Some((mut id, mut parent, point)) = place(line) else { return true };
-    let mut below = id;
+fn is_hidden(mount: &MountLine<'_>, all: &[MountLine<'_>]) -> bool {
+    let (mut below, mut on) = (mount.id, mount);
     loop {
-        let covers = |(other, on, over): (u64, u64, &Path)| other != below && on == id && point.starts_with(over);
-        if table.lines().filter_map(place).any(covers) {
+        if all.iter().any(|other| other.id != below && other.parent == on.id && other.covers(mount)) {
             return true;
         }
-        match table.lines().filter_map(place).find(|(other, ..)| *other == parent) {
-            Some((next, above, _)) if next != id => (below, id, parent) = (id, next, above),
+        match all.iter().find(|other| other.id == on.parent) {
+            Some(parent) if parent.id != on.id => (below, on) = (on.id, parent),
             _ => return false,
         }
     }
@@ -111,48 +95,21 @@ fn rank(mounted: &Mounted) -> (bool, bool) {
     (mounted.mount.starts_with(UNIFIED), mounted.root == "/")
 }
 
-fn parse_mount(line: &str) -> Option<Mounted> {
-    let (mount, file_system) = line.split_once(" - ")?;
-    let mut file_system = file_system.split(' ');
-    let version = match file_system.next()? {
-        "cgroup" => Version::V1,
-        "cgroup2" => Version::V2,
+fn hierarchy(mount: &MountLine<'_>) -> Option<Mounted> {
+    let (version, controllers) = match mount.fs_type {
+        "cgroup" => {
+            let known = mount.super_options.split(',').filter(|option| V1_CONTROLLERS.contains(option));
+            (Version::V1, known.map(str::to_owned).collect::<Vec<_>>())
+        }
+        "cgroup2" => (Version::V2, Vec::new()),
         _ => return None,
     };
-    let mut mount = mount.split(' ').skip(3);
-    let (root, point) = (mount.next()?, mount.next()?);
-    let controllers = match version {
-        Version::V1 => {
-            let options = file_system.nth(1)?.split(',');
-            options.filter(|option| V1_CONTROLLERS.contains(option)).map(str::to_owned).collect()
-        }
-        Version::V2 => Vec::new(),
-    };
+    let root = mount.root().into_string().ok()?;
     let outside = root.split('/').any(|part| part == "..");
     if outside || version == Version::V1 && controllers.is_empty() {
         return None;
     }
-    let root = unescape(root).into_string().ok()?;
-    Some(Mounted { version, controllers, mount: PathBuf::from(unescape(point)), root })
-}
-
-/// Undoes the `\ooo` of a mount table.
-fn unescape(field: &str) -> OsString {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        match tail {
-            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] if first == b'\\' => {
-                bytes.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
-                rest = tail;
-            }
-            tail => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    OsString::from_vec(bytes)
+    Some(Mounted { version, controllers, mount: mount.point(), root })
 }
 
 /// The directory of the caller's own cgroup in `mounted`, by the lines of /proc/self/cgroup; the mount point

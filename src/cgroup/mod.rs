@@ -2,7 +2,7 @@
 //! v2 and both at once (cgroups(7), the kernel's admin-guide/cgroup-v1 and cgroup-v2.rst).
 //!
 //! Pure translators turn `Resources` into files and values; one writer writes them and names file, value and
-//! errno. Uses `plan` (as data), `host`, `error` and `sys`. Called by `container`; init calls only
+//! errno. Uses `plan` (as data), `host`, `error`, `fs` (the mount table) and `sys`. Called by `container`; init calls only
 //! [`JoinFds::join_tasks`].
 //!
 //! What costs time here is the kernel's RCU grace period, 8 to 12 ms on an idle machine: a write of a pid to

@@ -1,5 +1,5 @@
 //! Intel RDT (config-linux.md#intelrdt): a class of service, and a monitoring group, as directories of resctrl. Done by
-//! the parent; everything is below a root that the caller found with [`mount_point`].
+//! the parent; everything is below a [`root`] that the caller found.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -8,24 +8,19 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Kind, Result, Warning};
+use crate::fs::{MountLine, read_mount_table};
 use crate::plan::IntelRdt;
 
 const POINTER: &str = "/linux/intelRdt";
 
 /// Where resctrl is mounted, by the text of /proc/self/mountinfo (proc_pid_mountinfo(5)).
-pub(crate) fn mount_point(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let is_resctrl = file_system.split(' ').next() == Some("resctrl");
-        mount.split(' ').nth(4).filter(|_| is_resctrl).map(PathBuf::from)
-    })
+fn mount_point(mountinfo: &str) -> Option<PathBuf> {
+    mountinfo.lines().filter_map(MountLine::parse).find(|mount| mount.fs_type == "resctrl").map(|mount| mount.point())
 }
 
 /// Where resctrl is mounted.
 pub(crate) fn root() -> Result<PathBuf> {
-    let path = "/proc/self/mountinfo";
-    let mountinfo = fs::read_to_string(path).context(|| format!("read {path}"))?;
-    mount_point(&mountinfo).ok_or_else(|| {
+    mount_point(&read_mount_table()?).ok_or_else(|| {
         Error::new(Kind::Unsupported, "resctrl is not mounted")
             .at(POINTER)
             .hint("mount -t resctrl resctrl /sys/fs/resctrl")

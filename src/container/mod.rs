@@ -1,6 +1,7 @@
 //! The parent side: everything that happens outside of the container, from `create` to `delete`.
 //!
-//! Uses `init`, `sync`, `cgroup`, `fs`, `sys`, and `plan` as data. Called by `cli` and by users of the library.
+//! Uses `init`, `sync`, `cgroup`, `fs` (the mount table), `sys`, `bundle` and `host` to make a plan, and `plan`. Its
+//! public part is called by `cli` and by users of the library.
 
 mod activation;
 mod console;

@@ -1,9 +1,9 @@
-//! The child side: from the clone to `execve`. [`sequence`] is THE order of things; every line of it is one
-//! phase with a file or a function of its own.
+//! The child side: from the clone to `execve`. [`run`] is THE order of things: [`prepare`] up to the start gate and
+//! [`launch`] behind it, of which every line is one phase with a file or a function of its own.
 //!
 //! Runs in a copy of the runtime's single thread: ordinary Rust is fine, but there is no panic that unwinds,
 //! no exit handler, and no look-up of configuration. Uses `sync`, `cgroup` (to join), `fs`, `sys`, and `plan`
-//! as data. Called by `container::spawn`.
+//! as data. Called by `container::spawn`; the parent runs its own hooks and sets limits with the same functions.
 
 pub(crate) mod attributes;
 pub(crate) mod console;

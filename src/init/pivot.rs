@@ -1,6 +1,5 @@
 //! The moment at which the container's root becomes the process's root.
 
-use std::fs::read_to_string;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use crate::error::{Context, Result};
-use crate::fs::Root;
+use crate::fs::{MountLine, Root, read_mount_table};
 use crate::plan::rootfs::Pivot;
 use crate::sys;
 
@@ -65,21 +64,12 @@ fn by_chroot(root: &Root) -> Result<()> {
 /// Where procfs and sysfs are mounted outside of `own`, deepest first. Read only here: nothing else needs the
 /// list of mounts, which can be thousands long.
 fn revealing_mounts(own: &Path) -> Result<Vec<PathBuf>> {
-    let table = read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
-    let mut found: Vec<PathBuf> = table.lines().filter_map(proc_or_sys).filter(|path| !path.starts_with(own)).collect();
+    let table = read_mount_table()?;
+    let reveals = |mount: &MountLine<'_>| matches!(mount.fs_type, "proc" | "sysfs");
+    let points = table.lines().filter_map(MountLine::parse).filter(reveals).map(|mount| mount.point());
+    let mut found: Vec<PathBuf> = points.filter(|path| !path.starts_with(own)).collect();
     found.reverse();
     Ok(found)
-}
-
-/// The mount point of a line of mountinfo (proc_pid_mountinfo(5)) if its file system reveals the host.
-fn proc_or_sys(line: &str) -> Option<PathBuf> {
-    let (mount, fs) = line.split_once(" - ")?;
-    matches!(fs.split(' ').next(), Some("proc" | "sysfs")).then(|| unescape(mount.split(' ').nth(4).unwrap_or("/")))
-}
-
-/// Undoes the octal escapes of mountinfo: space, tab, newline, backslash.
-fn unescape(field: &str) -> PathBuf {
-    PathBuf::from(field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\"))
 }
 
 /// Unmounts `path`, or covers it where it is locked in place (a mount of a more privileged namespace).
@@ -92,21 +82,5 @@ fn hide(path: &Path) -> Result<()> {
         // Already gone with a mount that was above it.
         Err(nix::errno::Errno::ENOENT) => Ok(()),
         other => other.context(|| format!("hide {}", path.display())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn proc_or_sys_of_other_file_systems_is_none() {
-        assert_eq!(proc_or_sys("31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755"), None);
-    }
-
-    #[test]
-    fn proc_or_sys_with_escapes_gives_the_path() {
-        let line = r"31 23 0:28 / /a\040b\134c rw,relatime shared:1 - proc proc rw";
-        assert_eq!(proc_or_sys(line), Some(PathBuf::from(r"/a b\c")));
     }
 }

@@ -2,7 +2,7 @@
 //! [`Plan`] of owned, validated values with C strings ready. Pure: no system call is made here, so every
 //! translation is tested without root and with golden files.
 //!
-//! Uses `bundle`, `host` (facts as data) and `error`. Every other room reads what is made here, and after
+//! Uses `bundle`, `host` (facts as data), `pointer` and `error`. Every other room reads what is made here, and after
 //! it nobody reads configuration again.
 #![forbid(unsafe_code)]
 

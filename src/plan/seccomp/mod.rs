@@ -20,7 +20,7 @@
 //! order (there: an order of its own, or an error), and accept, send, recv, semop and semtimedop hold for the
 //! multiplexers as well (there: not).
 //!
-//! Uses `error` only, and seccompiler's `sock_filter`. `plan` calls it; `features` reads the lists of words.
+//! Uses `bundle`, `pointer` and `error`, and seccompiler's `sock_filter`. `plan` calls it; `features` reads the lists of words.
 
 mod program;
 mod rules;

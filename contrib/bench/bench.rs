@@ -1,8 +1,8 @@
-//! bench BUNDLE STATE [--rounds N] [--idle MS] [--floor PATH] NAME=PATH…
+//! bench BUNDLE STATE [--tsv] [--rounds N] [--idle MS] [--floor PATH] NAME=PATH…
 //!
 //! Times runtimes side by side: in each round every one has its turn (A B C, A B C, …), so that a disturbance of the
 //! machine meets all of them. Medians and minima in milliseconds, and the medians as ratios to the first column. A turn
-//! that takes more than ten seconds is killed, counted and left out. BUNDLE has a program that ends at once; STATE is
+//! that takes more than ten seconds is killed, counted and left out. With --tsv the medians alone, for programs. BUNDLE has a program that ends at once; STATE is
 //! a directory for the runtimes' own. Only the standard library: compiled by rustc, without cargo.
 
 use std::fs::{self, File};
@@ -22,6 +22,7 @@ struct Options {
     state: PathBuf,
     rounds: usize,
     idle: Duration,
+    tsv: bool,
     contestants: Vec<Contestant>,
 }
 
@@ -92,14 +93,12 @@ fn main() -> ExitCode {
 
 fn bench(options: &Options) -> Result<(), String> {
     thread::spawn(watch);
-    print!("{:<22}", "milliseconds");
-    for contestant in &options.contestants {
-        print!("{:>26}", contestant.name);
+    if !options.tsv {
+        print_head(&options.contestants);
     }
-    println!("\n{:<22}{}", "", format!("{:>10}{:>9}{:>7}", "median", "least", "x").repeat(options.contestants.len()));
     for workload in Workload::ALL {
         let row = measure(options, workload)?;
-        print_row(workload, &row);
+        if options.tsv { print_medians(workload, &row) } else { print_row(workload, &row) }
     }
     Ok(())
 }
@@ -205,18 +204,19 @@ fn watch() {
     }
 }
 
+fn print_head(contestants: &[Contestant]) {
+    print!("{:<22}", "milliseconds");
+    for contestant in contestants {
+        print!("{:>26}", contestant.name);
+    }
+    println!("\n{:<22}{}", "", format!("{:>10}{:>9}{:>7}", "median", "least", "x").repeat(contestants.len()));
+}
+
 fn print_row(workload: Workload, row: &[Vec<Turn>]) {
     print!("{:<22}", workload.title());
     let mut reference = None;
     for turns in row {
-        let mut times: Vec<f64> = turns
-            .iter()
-            .filter_map(|turn| match turn {
-                Turn::Took(took) => Some(took.as_secs_f64() * 1e3),
-                Turn::Hung => None,
-            })
-            .collect();
-        times.sort_by(f64::total_cmp);
+        let times = sorted(turns);
         let hung = turns.len() - times.len();
         let (Some(least), Some(median)) = (times.first(), times.get(times.len() / 2)) else {
             print!("{:>26}", "–");
@@ -231,19 +231,46 @@ fn print_row(workload: Workload, row: &[Vec<Turn>]) {
     println!();
 }
 
+fn print_medians(workload: Workload, row: &[Vec<Turn>]) {
+    print!("{}", workload.title());
+    for turns in row {
+        let times = sorted(turns);
+        match times.get(times.len() / 2) {
+            Some(median) => print!("\t{median:.1}"),
+            None => print!("\t–"),
+        }
+    }
+    println!();
+}
+
+/// In milliseconds, without the turns that hung.
+fn sorted(turns: &[Turn]) -> Vec<f64> {
+    let mut times: Vec<f64> = turns
+        .iter()
+        .filter_map(|turn| match turn {
+            Turn::Took(took) => Some(took.as_secs_f64() * 1e3),
+            Turn::Hung => None,
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times
+}
+
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
-    let usage = "usage: bench BUNDLE STATE [--rounds N] [--idle MS] [--floor PATH] NAME=PATH…";
+    let usage = "usage: bench BUNDLE STATE [--tsv] [--rounds N] [--idle MS] [--floor PATH] NAME=PATH…";
     let (Some(bundle), Some(state)) = (words.next(), words.next()) else { return Err(usage.into()) };
     let mut options = Options {
         bundle: bundle.into(),
         state: state.into(),
         rounds: 50,
         idle: Duration::from_millis(120),
+        tsv: false,
         contestants: Vec::new(),
     };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
         match word.as_str() {
+            "--tsv" => options.tsv = true,
             "--rounds" => options.rounds = number(&value()?)?,
             "--idle" => options.idle = Duration::from_millis(number(&value()?)?),
             "--floor" => options.contestants.push(contestant("floor", Path::new(&value()?), true)),

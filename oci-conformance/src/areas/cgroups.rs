@@ -1,0 +1,2 @@
+//! cgroups.
+pub const TESTS: &[crate::suite::Test] = &[];

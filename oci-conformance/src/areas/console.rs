@@ -1,0 +1,2 @@
+//! console.
+pub const TESTS: &[crate::suite::Test] = &[];

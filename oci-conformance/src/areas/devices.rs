@@ -1,0 +1,2 @@
+//! devices.
+pub const TESTS: &[crate::suite::Test] = &[];

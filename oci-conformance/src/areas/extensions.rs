@@ -1,0 +1,2 @@
+//! extensions.
+pub const TESTS: &[crate::suite::Test] = &[];

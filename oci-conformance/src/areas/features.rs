@@ -1,0 +1,2 @@
+//! features.
+pub const TESTS: &[crate::suite::Test] = &[];

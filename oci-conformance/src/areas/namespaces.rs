@@ -1,0 +1,2 @@
+//! namespaces.
+pub const TESTS: &[crate::suite::Test] = &[];

@@ -1,0 +1,2 @@
+//! network.
+pub const TESTS: &[crate::suite::Test] = &[];

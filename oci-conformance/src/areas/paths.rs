@@ -1,0 +1,2 @@
+//! paths.
+pub const TESTS: &[crate::suite::Test] = &[];

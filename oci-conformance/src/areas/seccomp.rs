@@ -1,0 +1,2 @@
+//! seccomp.
+pub const TESTS: &[crate::suite::Test] = &[];

@@ -131,15 +131,16 @@ pub fn device_name(tag: &str, part: &str) -> String {
     format!("o{run}n{test}_{part}")
 }
 
-/// Mounts, cgroups and network devices of the host that are not any test's.
+/// All mounts of the run's own mount namespace, and the cgroups and network devices that carry the run's number.
 pub fn survey() -> BTreeSet<String> {
+    let number = format!("{:x}", std::process::id());
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut rows: BTreeSet<String> =
         table.lines().filter_map(|line| line.split(' ').nth(4)).map(|place| format!("mount {place}")).collect();
-    walk(Path::new("/sys/fs/cgroup"), 7, &mut |path| {
-        rows.insert(format!("cgroup {}", path.display()));
-    });
+    rows.extend(cgroups(&format!("ocic-{number}-")).into_iter().map(|path| format!("cgroup {}", path.display())));
     let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    rows.extend(entries.map(|entry| format!("network device {}", entry.file_name().to_string_lossy())));
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let own = names.filter(|name| name.starts_with(&format!("o{number}n")));
+    rows.extend(own.map(|name| format!("network device {name}")));
     rows
 }

@@ -52,6 +52,7 @@ pub fn run(
 ) -> Result<Run, Failure> {
     let began = Instant::now();
     nix::sys::prctl::set_child_subreaper(true)?;
+    own_mount_namespace()?;
     let work = Work::new()?;
     let before = leaks::survey();
     let next = AtomicUsize::new(0);
@@ -81,6 +82,17 @@ pub fn run(
         left: left.chain(gone).collect(),
         time: began.elapsed(),
     })
+}
+
+/// What a runtime mounts by mistake shall neither stay on the host nor be mistaken for somebody else's. Without the
+/// privilege the tests lack the need root anyway.
+fn own_mount_namespace() -> Result<(), Failure> {
+    use nix::mount::{MsFlags, mount};
+    if nix::unistd::geteuid().is_root() {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
+    }
+    Ok(())
 }
 
 /// The run's directory: holds the probe and each test's corner; removed at the end.

@@ -162,7 +162,7 @@ fn unknown_property(lab: &Lab) -> Verdict {
 fn capability_logged(lab: &Lab) -> Verdict {
     let container = lab.container("a", &config::with_capability("CAP_UNHEARD_OF"))?;
     let log = lab.text("log");
-    let mut command = lab.command(&["--log", &log, "create", "--bundle"]);
+    let mut command = lab.command(&["--debug", "--log", &log, "create", "--bundle"]);
     command.arg(&container.bundle).arg(&container.id);
     let answer = container.try_create_with(command)?;
     ensure(answer.ok(), || format!("create failed: {}", answer.stderr))?;

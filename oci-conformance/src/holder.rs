@@ -9,6 +9,11 @@ use crate::suite::Failure;
 
 /// `hold KIND…`: unshares, starts a child inside, prints its pid, waits for the end of the standard input.
 pub fn main(args: &[String]) -> ExitCode {
+    // The child inside: its standard input is its parent's, so it ends with it. It starts nothing.
+    if args.is_empty() {
+        let _ = std::io::stdin().read(&mut [0]);
+        return ExitCode::SUCCESS;
+    }
     let mut flags = CloneFlags::empty();
     let mut wait_for_maps = false;
     for kind in args {
@@ -35,12 +40,7 @@ pub fn main(args: &[String]) -> ExitCode {
         let _ = std::io::stdin().read(&mut [0]);
     }
     let Ok(own) = std::env::current_exe() else { return ExitCode::from(2) };
-    // Its stdin is ours, so it ends with us.
-    let child = Command::new(own).args(["hold"]).env("OCI_CONFORMANCE_INNER", "1").stdout(Stdio::null()).spawn();
-    if args.is_empty() {
-        let _ = std::io::stdin().read(&mut [0]);
-        return ExitCode::SUCCESS;
-    }
+    let child = Command::new(own).arg("hold").stdout(Stdio::null()).spawn();
     let Ok(mut child) = child else { return ExitCode::from(3) };
     println!("{}", child.id());
     let _ = std::io::stdout().flush();

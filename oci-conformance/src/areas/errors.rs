@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::config;
 use crate::lab::Lab;
+use crate::needs::Need;
 use crate::suite::{Test, Verdict, core, ensure, equal};
 
 pub const TESTS: &[Test] = &[
@@ -35,6 +36,10 @@ pub const TESTS: &[Test] = &[
     core("errors.sysctl_of_the_host_is_refused", &["R-create-property", "R-error-clean"], |lab| {
         lab.refuses(&config::with("/linux/sysctl", json!({"kernel.panic": "0"})))
     }),
+    core("errors.intel_rdt_without_resctrl_is_refused", &["L-rdt-absent", "R-error-clean"], |lab| {
+        lab.create_refuses(&config::with("/linux/intelRdt", json!({"closID": "some", "l3CacheSchema": "L3:0=f"})))
+    })
+    .needs(&[Need::Root, Need::NoResctrl]),
     core("errors.program_does_not_exist", &["R-env-error"], |lab| {
         lab.refuses(&config::with("/process/args", json!(["/nowhere"])))
     }),

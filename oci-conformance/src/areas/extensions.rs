@@ -157,7 +157,6 @@ fn run_code(lab: &Lab) -> Verdict {
 }
 
 fn run_signal(lab: &Lab) -> Verdict {
-    // 134 MiB of memory that cannot be: the limit of address space ends the program by SIGABRT.
     let container = lab.container("run", &config::probing(&["wait"]))?;
     let mut command = lab.command(&["run", "--bundle"]);
     command.arg(&container.bundle).arg(&container.id);
@@ -184,14 +183,13 @@ fn delete_force(lab: &Lab) -> Verdict {
 
 /// Without a pid namespace of its own a container's processes outlive the first; kill --all reaches them.
 fn kill_all(lab: &Lab) -> Verdict {
-    let mut config = config::probing(&["create:/mark", "spawn:/probe:sleep:20000"]);
+    let mut config = config::probing(&["spawn:/probe:create:/mark;wait"]);
     config::without_namespace(&mut config, "pid");
     config["linux"]["cgroupsPath"] = json!(format!("/{}-cgroup", lab.tag));
     let container = lab.container("a", &config)?;
     container.create()?;
     container.start()?;
     container.wait_for("mark")?;
-    std::thread::sleep(std::time::Duration::from_millis(150));
     container.must(&["kill", "--all", &container.id, "KILL"])?;
     equal("end", container.wait()?, End::Signal(9))?;
     container.becomes("stopped")?;

@@ -299,11 +299,10 @@ fn delete_removes(lab: &Lab) -> Verdict {
 }
 
 fn children_die(lab: &Lab) -> Verdict {
-    let container = lab.container("a", &config::probing(&["create:/mark", "spawn:/probe:sleep:20000"]))?;
+    let container = lab.container("a", &config::probing(&["spawn:/probe:create:/mark;wait"]))?;
     container.create()?;
     container.start()?;
     container.wait_for("mark")?;
-    std::thread::sleep(std::time::Duration::from_millis(100));
     container.stop()?;
     container.delete()?;
     let left = crate::leaks::find_patiently(lab);

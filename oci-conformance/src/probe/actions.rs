@@ -32,12 +32,13 @@ pub fn perform(words: &[&str]) -> Value {
             answer(opened.map(|_| json!({})))
         }
         ["mknod", path, kind, major, minor] => answer(make_node(path, kind, major, minor)),
-        ["spawn", path, rest @ ..] => answer(
-            std::process::Command::new(path)
-                .args(rest)
-                .output()
-                .map(|output| json!({"code": output.status.code(), "text": String::from_utf8_lossy(&output.stdout)})),
-        ),
+        // What follows the program are its arguments, separated by semicolons: each another action.
+        ["spawn", path, rest @ ..] => {
+            let rest = rest.join(":");
+            let output =
+                std::process::Command::new(path).args(rest.split(';').filter(|word| !word.is_empty())).output();
+            answer(output.map(|output| json!({"code": output.status.code()})))
+        }
         ["spawn-many", count] => spawn_many(count.parse().unwrap_or(0)),
         ["personality", value] => {
             let value = u32::from_str_radix(value, 16).unwrap_or(0);

@@ -61,6 +61,8 @@ impl Holder {
     pub fn new(kinds: &[&str]) -> Result<Self, Failure> {
         let own = std::env::current_exe()?;
         let mut command = Command::new(own);
+        // Not the container's, so not to be found by the container's tag.
+        command.env_remove("OCI_CONFORMANCE_TAG");
         command.arg("hold").args(kinds).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut outer = command.spawn()?;
         let mut lines = BufReader::new(outer.stdout.take().ok_or("no pipe")?).lines();

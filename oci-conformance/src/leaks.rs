@@ -73,11 +73,17 @@ fn mounts(tag: &str) -> Vec<String> {
 fn cgroups(tag: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     walk(Path::new("/sys/fs/cgroup"), 7, &mut |path| {
-        if path.to_string_lossy().contains(tag) && path.join("cgroup.procs").exists() {
+        if path.to_string_lossy().contains(tag) && is_cgroup(path) {
             found.push(path.to_owned());
         }
     });
     found
+}
+
+/// Some runtimes make plain directories, with plain files in them, where a hierarchy has been hidden.
+fn is_cgroup(path: &Path) -> bool {
+    use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
+    statfs(path).is_ok_and(|found| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&found.filesystem_type()))
 }
 
 fn walk(directory: &Path, depth: usize, visit: &mut impl FnMut(&Path)) {

@@ -340,13 +340,13 @@ fn mounted(lab: &Lab, own_namespace: bool) -> Verdict {
     if own_namespace {
         config::push(&mut config, "/linux/namespaces", json!({"type": "cgroup"}));
     }
-    let said = lab.ask(&config, &["read:/sys/fs/cgroup/pids/cgroup.procs", "facts", "create:/sys/fs/cgroup/x"])?;
+    let said = lab.ask(&config, &["read:/sys/fs/cgroup/pids/cgroup.procs", "facts", "mkdir:/sys/fs/cgroup/pids/x"])?;
     let members = said["read:/sys/fs/cgroup/pids/cgroup.procs"]["text"].as_str().unwrap_or_default();
     ensure(members.lines().any(|line| line == "1"), || format!("cgroup.procs reads {members:?}"))?;
     let paths = said["facts"]["cgroup"].as_str().unwrap_or_default();
     let at_root = paths.lines().any(|line| line.contains(":pids:/") && line.ends_with(":/"));
     equal("the pids cgroup is / inside", at_root, own_namespace)?;
-    ensure(said["create:/sys/fs/cgroup/x"]["errno"].is_i64(), || "a file can be made in /sys/fs/cgroup".into())
+    equal("making a cgroup below", said["mkdir:/sys/fs/cgroup/pids/x"]["errno"].as_i64(), Some(30))
 }
 
 fn pids(lab: &Lab) -> Verdict {

@@ -124,7 +124,11 @@ fn exec_detached(lab: &Lab) -> Verdict {
     let pid = std::fs::read_to_string(&path)?;
     let alive = std::fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
     ensure(alive.starts_with("/probe"), || format!("process {pid} is {alive:?}"))?;
-    end(&container)
+    container.kill("KILL")?;
+    // It is this test's child; the pid namespace, and with it the container, ends when it is waited for.
+    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid.parse().unwrap_or(0)), None)?;
+    container.wait()?;
+    container.delete()
 }
 
 fn exec_stopped(lab: &Lab) -> Verdict {

@@ -19,6 +19,9 @@ pub const TESTS: &[Test] = &[
     core("capabilities.ambient_reaches_a_user", &["R-start-runs"], ambient),
     core("capabilities.other_user_has_no_effective", &["R-start-runs"], other_user),
     core("capabilities.inheritable_is_empty_unless_told", &["R-start-runs"], inheritable),
+    core("capabilities.that_cannot_be_granted_are_no_failure", &["C-capability-goes-on"], |lab| {
+        super::errors::runs(lab, &config::with_capability("CAP_SYS_RESOURCE"))
+    }),
     core("limits.soft_and_hard_are_exact", &["C-rlimit-soft", "C-rlimit-hard", "C-rlimit-readable"], limits),
     core("limits.every_kind_works", &["C-rlimit-soft", "C-rlimit-hard", "C-rlimit-readable"], every_limit),
     core("limits.unlimited_works", &["C-rlimit-soft"], unlimited).needs(&[Need::Root, Need::SysResource]),

@@ -84,7 +84,7 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
 /// A path with a slash as it is, anything else by the search path.
 fn find_program(name: &str) -> Result<PathBuf, Failure> {
     if name.contains('/') {
-        return Ok(std::fs::canonicalize(name).map_err(|error| Failure(format!("{name}: {error}")))?);
+        return std::fs::canonicalize(name).map_err(|error| Failure(format!("{name}: {error}")));
     }
     let path = std::env::var("PATH").unwrap_or_default();
     let found = path.split(':').map(|directory| PathBuf::from(directory).join(name)).find(|path| path.exists());

@@ -439,3 +439,12 @@ fn kill_signal_forwarded_while_created_is_not_lost() {
     container.op("delete").ok();
     lab.assert_clean();
 }
+
+#[test]
+fn kill_of_a_frozen_container_ends_it() {
+    let lab = Lab::new();
+    let container = lab.in_state("paused");
+    container.with("kill", &[], &["KILL"]).ok();
+    container.wait("stopped");
+    container.op("delete").ok();
+}

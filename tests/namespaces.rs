@@ -343,3 +343,14 @@ fn net_device_moves_into_the_container_with_its_addresses() {
     let text = done.ok().stdout;
     assert!(text.contains("192.0.2.7/24"), "{text}");
 }
+
+#[test]
+fn path_that_is_a_fifo_is_refused_at_once() {
+    let lab = Lab::new();
+    let fifo = lab.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let bundle =
+        lab.bundle(|c| c["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "network", "path": fifo}]));
+    lab.cmd(&["create", "--bundle", bundle.str(), &lab.id()]).output().fails(1, "is not a network namespace");
+    lab.assert_clean();
+}

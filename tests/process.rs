@@ -392,3 +392,25 @@ fn apparmor_and_selinux_without_the_module_are_errors() {
     }
     lab.assert_clean();
 }
+
+#[test]
+fn rlimit_of_no_descriptors_is_the_programs_alone() {
+    let lab = Lab::new();
+    let bundle = lab.bundle(|c| {
+        args(c, &["true"]);
+        c["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 0, "hard": 0}]);
+    });
+    lab.run(&bundle).exits(0);
+}
+
+#[test]
+fn cwd_of_two_thousand_directories_is_made() {
+    let lab = Lab::new();
+    let deep = format!("/tmp{}", "/b".repeat(2000));
+    let bundle = lab.bundle(|c| {
+        args(c, &["true"]);
+        c["process"]["cwd"] = json!(deep);
+        c["root"]["readonly"] = json!(false);
+    });
+    lab.run(&bundle).exits(0);
+}

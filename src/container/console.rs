@@ -124,6 +124,8 @@ pub(crate) struct Relay<'a> {
     master: OwnedFd,
     stdin: BorrowedFd<'a>,
     stdout: BorrowedFd<'a>,
+    /// The caller's terminal opened again: a write never waits there, while signals are to be passed on.
+    patient_stdout: Option<OwnedFd>,
     _raw: Option<RawMode<'a>>,
     input: Buffer,
     output: Buffer,
@@ -155,6 +157,7 @@ impl<'a> Relay<'a> {
             master,
             stdin,
             stdout,
+            patient_stdout: reopen_terminal(stdout),
             _raw: RawMode::enter(stdin)?,
             input: Buffer::default(),
             output: Buffer::default(),
@@ -208,12 +211,16 @@ impl<'a> Relay<'a> {
         interests
     }
 
+    fn output_fd(&self) -> BorrowedFd<'_> {
+        self.patient_stdout.as_ref().map_or(self.stdout, AsFd::as_fd)
+    }
+
     /// The descriptor of `stream`.
     pub(crate) fn fd(&self, stream: Stream) -> BorrowedFd<'_> {
         match stream {
             Stream::Master => self.master.as_fd(),
             Stream::Input => self.stdin,
-            Stream::Output => self.stdout,
+            Stream::Output => self.output_fd(),
         }
     }
 
@@ -261,7 +268,8 @@ impl<'a> Relay<'a> {
     }
 
     fn write_output(&mut self) {
-        match self.output.empty(self.stdout) {
+        let to = self.patient_stdout.as_ref().map_or(self.stdout, AsFd::as_fd);
+        match self.output.empty(to) {
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             // EPIPE: whoever read us is gone. The program must not stop on a full terminal for that.
             Err(_) => self.output_open = false,
@@ -281,7 +289,7 @@ impl<'a> Relay<'a> {
     pub(crate) fn drain(&mut self) {
         loop {
             while !self.output.0.is_empty() {
-                if let Ok(_) | Err(Errno::EINTR) = wait_writable(self.stdout) {
+                if let Ok(_) | Err(Errno::EINTR) = wait_writable(self.output_fd()) {
                     self.write_output();
                 } else {
                     self.output.0.clear();
@@ -292,6 +300,18 @@ impl<'a> Relay<'a> {
             }
         }
     }
+}
+
+/// `stream` as a non-blocking open file of its own, if it is a terminal: the flag would otherwise be everybody's who has
+/// it open. Files never wait, and a pipe takes what a buffer holds once it is writable. `None` also where the terminal
+/// may not be opened.
+fn reopen_terminal(stream: BorrowedFd<'_>) -> Option<OwnedFd> {
+    if !rustix::termios::isatty(stream) {
+        return None;
+    }
+    let path = format!("/proc/self/fd/{}", stream.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()
 }
 
 fn wait_writable(fd: BorrowedFd<'_>) -> Result<(), Errno> {

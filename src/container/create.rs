@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::console::PidfdKind;
 use super::guard::{Child, Guard, MovedDevices};
-use super::hooks::HookLogs;
+use super::hooks::HookPlaces;
 use super::intel_rdt::Group;
 use super::spawn::{self, Spawn, Spawned, expect, unexpected};
 use super::store::{Directory, Record};
@@ -18,7 +18,7 @@ use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::host::HostFacts;
-use crate::init::attributes::set_limits;
+use crate::init::attributes::raise_limits;
 use crate::init::join::Joins;
 use crate::init::mount::sources::Sources;
 use crate::init::{InitFds, InitRequest};
@@ -74,11 +74,11 @@ pub(super) fn create(
         annotations: bundle.config().annotations.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
     };
     check_rootfs(&plan)?;
-    let logs = HookLogs::open(&state.annotations)?;
+    let places = HookPlaces::open(&state)?;
     let directory = Guard::new(Directory::create(&runtime.root, id)?, runtime.on_warning);
     let Some(dir) = directory.made() else { return Err(unexpected()) };
     activation::plan_notify_socket(dir.path(), &mut plan)?;
-    let maker = Maker { runtime, bundle, options, facts, plan, preserve_fds, state, logs };
+    let maker = Maker { runtime, bundle, options, facts, plan, preserve_fds, state, places };
     let lock = dir.lock()?;
     let made = maker.make(dir, console);
     drop(lock);
@@ -88,7 +88,7 @@ pub(super) fn create(
             drop(directory);
             // The specification's lifecycle goes on with the poststop hooks when a hook fails a creation.
             if error.kind() == ErrorKind::Hook {
-                hooks::run_poststop(&maker.plan.hooks, &maker.state, &maker.logs.options(), runtime.on_warning);
+                hooks::run_poststop(&maker.plan.hooks, &maker.state, &maker.places.options(), runtime.on_warning);
             }
             return Err(error);
         }
@@ -106,7 +106,7 @@ struct Maker<'a> {
     plan: Plan,
     preserve_fds: u32,
     state: State,
-    logs: HookLogs,
+    places: HookPlaces,
 }
 
 impl Maker<'_> {
@@ -162,7 +162,7 @@ impl Maker<'_> {
             stop_at_rootfs,
             preserve_fds: self.preserve_fds,
             hooks: &self.plan.hooks,
-            hook_options: &self.logs.options(),
+            hook_options: &self.places.options(),
             last_capability: self.facts.last_capability,
         };
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
@@ -172,7 +172,7 @@ impl Maker<'_> {
             match expect(&sync, child.made(), on_warning)? {
                 (FromInit::RootfsReady, _) => {
                     devices = self.move_devices(pid)?;
-                    hooks::run_runtime(&self.plan.hooks, &self.state, pid, &self.logs.options())?;
+                    hooks::run_runtime(&self.plan.hooks, &self.state, pid, &self.places.options())?;
                     sync.send(&ToInit::Continue)?;
                 }
                 (FromInit::Ready, _) => break,
@@ -210,7 +210,7 @@ impl Maker<'_> {
     /// Init waits: limits, state, pid file.
     fn finish(&self, directory: &Directory, record: &mut Record, pid: i32, child: Option<&Child>) -> Result<()> {
         let process = &self.plan.init.process;
-        set_limits(pid, &process.pointer, &process.rlimits)?;
+        raise_limits(pid, &process.pointer, &process.rlimits)?;
         record.init = Some(liveness::identify(pid)?);
         directory.save(record)?;
         if let (Some(socket), Some(child)) = (&self.options.pidfd_socket, child) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::hooks::{self, HookLogs};
+use super::hooks::{self, HookPlaces};
 use super::store::{InitProcess, Record};
 use super::{Container, liveness};
 use crate::cgroup::Cgroup;
@@ -56,10 +56,10 @@ pub(super) fn destroy(container: &Container, record: Option<&Record>) -> Result<
         group.remove().iter().for_each(on_warning);
     }
     let hooks = if record.poststop_hooks { container.hooks() } else { Ok(Hooks::default()) };
-    let hooks = hooks.and_then(|hooks| HookLogs::open(&record.state.annotations).map(|logs| (hooks, logs)));
+    let hooks = hooks.and_then(|hooks| HookPlaces::open(&record.state).map(|places| (hooks, places)));
     container.directory.remove()?;
     match hooks {
-        Ok((hooks, logs)) => hooks::run_poststop(&hooks, &record.state, &logs.options(), on_warning),
+        Ok((hooks, places)) => hooks::run_poststop(&hooks, &record.state, &places.options(), on_warning),
         Err(error) => on_warning(&Warning::ignored(&error.context("run the poststop hooks"))),
     }
     Ok(())

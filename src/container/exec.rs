@@ -14,7 +14,7 @@ use crate::bundle::{parse_process, read_limited};
 use crate::cgroup::{Cgroup, SubCgroup};
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::host::HostFacts;
-use crate::init::attributes::set_limits;
+use crate::init::attributes::raise_limits;
 use crate::init::hooks::HookOptions;
 use crate::init::join::Joins;
 use crate::init::mount::sources::Sources;
@@ -135,7 +135,7 @@ fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Res
     let Spawned { child, pid, sync } = spawn::spawn(spawn)?;
     let Some(made) = child.made() else { return Err(unexpected()) };
     let (FromInit::Ready, _) = expect(&sync, Some(made), on_warning)? else { return Err(unexpected()) };
-    set_limits(pid, &process.pointer, &process.rlimits)?;
+    raise_limits(pid, &process.pointer, &process.rlimits)?;
     if let Some(socket) = &options.pidfd_socket {
         console::send_pidfd(socket, made.pidfd.as_fd(), PidfdKind::Exec)?;
     }

@@ -1,6 +1,6 @@
 //! When hooks run and what their failure means (runtime.md#lifecycle). How one runs is `init::hooks`.
 
-use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -9,24 +9,30 @@ use crate::init::hooks::{HookOptions, open_log, run, run_all};
 use crate::plan::hooks::Hooks;
 use crate::state::{State, Status};
 
-/// The files that the annotations of a container name for what its hooks print.
+/// Where the hooks of a container run, and the files that its annotations name for what they print.
 #[derive(Debug)]
-pub(super) struct HookLogs {
+pub(super) struct HookPlaces {
+    /// The bundle, as long as it exists.
+    bundle: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
 }
 
-impl HookLogs {
+impl HookPlaces {
     /// Opens them.
-    pub fn open(annotations: &BTreeMap<String, String>) -> Result<HookLogs> {
-        let open = |key: &str| annotations.get(key).map(|path| open_log(Path::new(path))).transpose();
-        Ok(HookLogs { stdout: open("run.oci.hooks.stdout")?, stderr: open("run.oci.hooks.stderr")? })
+    pub fn open(state: &State) -> Result<HookPlaces> {
+        let open = |key: &str| state.annotations.get(key).map(|path| open_log(Path::new(path))).transpose();
+        Ok(HookPlaces {
+            bundle: File::open(&state.bundle).ok().map(OwnedFd::from),
+            stdout: open("run.oci.hooks.stdout")?,
+            stderr: open("run.oci.hooks.stderr")?,
+        })
     }
 
     /// What the hooks are run with.
     pub fn options(&self) -> HookOptions<'_> {
         HookOptions {
-            directory: None,
+            directory: self.bundle.as_ref().map(AsFd::as_fd),
             stdout: self.stdout.as_ref().map(AsFd::as_fd),
             stderr: self.stderr.as_ref().map(AsFd::as_fd),
         }
@@ -45,8 +51,8 @@ pub(super) fn run_poststart(hooks: &Hooks, state: &State) -> Result<()> {
     if hooks.poststart.is_empty() {
         return Ok(());
     }
-    let logs = HookLogs::open(&state.annotations)?;
-    run_all(&hooks.poststart, &state.to_hook_json(Status::Running, state.pid), &logs.options())
+    let places = HookPlaces::open(state)?;
+    run_all(&hooks.poststart, &state.to_hook_json(Status::Running, state.pid), &places.options())
 }
 
 /// poststop: the container is gone. Every hook runs; failures are warnings.

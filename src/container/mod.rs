@@ -210,7 +210,12 @@ impl Container {
             return Cgroup::from_record(&record.cgroup).signal_all(signal);
         }
         match record.init {
-            Some(init) => signal::kill(init, signal),
+            Some(init) => {
+                signal::kill(init, signal)?;
+                // A process frozen by v1 takes no signal: what is to die is thawed for it.
+                let cgroup = Cgroup::from_record(&record.cgroup);
+                if signal == libc::SIGKILL && cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
+            }
             None => Err(Error::new(Kind::Status, "container not running")),
         }
     }

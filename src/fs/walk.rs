@@ -16,7 +16,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, mkdirat, mknodat, openat, readli
 /// The kernel's own limit (MAXSYMLINKS).
 const MAX_LINKS: u32 = 40;
 /// Somebody who keeps removing what was just made is given up on.
-const MAX_REMADE: u32 = 1000;
+const MAX_REMADE: u32 = 10_000;
 
 /// How symbolic links are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -149,14 +149,32 @@ pub(crate) fn set_dumpable(dumpable: bool) -> Result<()> {
     prctl::set_dumpable(dumpable).context(|| "set dumpable")
 }
 
-/// prlimit(2) for each limit; for the parent, since a child in a user namespace may not raise what the parent may.
-pub(crate) fn set_limits(pid: i32, process_pointer: &str, limits: &[Rlimit]) -> Result<()> {
+/// Raises the hard limits of the process `pid` to what [`set_limits`] will need: for the parent, since a child in a
+/// user namespace may not raise what the parent may. Nothing is lowered: the child still has work to do.
+pub(crate) fn raise_limits(pid: i32, process_pointer: &str, limits: &[Rlimit]) -> Result<()> {
     for (index, limit) in limits.iter().enumerate() {
-        sys::process::set_limit(pid, limit.resource, limit.soft, limit.hard)
-            .context(|| format!("set the limit {} to {}:{}", limit.name, limit.soft, limit.hard))
-            .map_err(|error| error.at(format!("{process_pointer}/rlimits/{index}")))?;
+        let raised = sys::process::limit(pid, limit.resource).and_then(|(soft, hard)| match limit.hard > hard {
+            true => sys::process::set_limit(pid, limit.resource, soft, limit.hard),
+            false => Ok(()),
+        });
+        describe_limit(raised, process_pointer, index, limit)?;
     }
     Ok(())
+}
+
+/// The limits of the program, last thing in its process.
+pub(crate) fn set_limits(process_pointer: &str, limits: &[Rlimit]) -> Result<()> {
+    for (index, limit) in limits.iter().enumerate() {
+        let set = sys::process::set_limit(0, limit.resource, limit.soft, limit.hard);
+        describe_limit(set, process_pointer, index, limit)?;
+    }
+    Ok(())
+}
+
+fn describe_limit(result: Result<(), Errno>, process_pointer: &str, index: usize, limit: &Rlimit) -> Result<()> {
+    result
+        .context(|| format!("set the limit {} to {}:{}", limit.name, limit.soft, limit.hard))
+        .map_err(|error| error.at(format!("{process_pointer}/rlimits/{index}")))
 }
 
 /// A session keyring of the container's own, which the container's other processes (of the same user) may search.
@@ -331,18 +349,17 @@ mod privileged {
     }
 
     #[test]
-    fn set_limits_of_another_process() {
+    fn raise_limits_lowers_nothing_and_blames_what_is_refused() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let limit = Rlimit { resource: libc::RLIMIT_NOFILE.cast_unsigned(), name: "RLIMIT_NOFILE", soft: 77, hard: 99 };
-        let limits = set_limits(pid, "/process", &[limit]);
-        let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let before = sys::process::limit(pid, libc::RLIMIT_NOFILE.cast_unsigned()).unwrap();
+        let limit = Rlimit { resource: libc::RLIMIT_NOFILE.cast_unsigned(), name: "RLIMIT_NOFILE", soft: 0, hard: 0 };
+        let raised = raise_limits(pid, "/process", &[limit]);
+        let after = sys::process::limit(pid, limit.resource).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(limits, Ok(()));
-        let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
-        assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["77", "99"]);
-        let error = set_limits(0, "/process", &[Rlimit { soft: 2, hard: 1, ..limit }]).unwrap_err();
+        assert_eq!((raised, after), (Ok(()), before));
+        let error = set_limits("/process", &[Rlimit { soft: 2, hard: 1, ..limit }]).unwrap_err();
         assert_eq!(error.pointer(), Some("/process/rlimits/0"));
     }
 

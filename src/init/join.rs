@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 
@@ -96,7 +97,12 @@ fn describe(kind: Kind) -> String {
 
 fn open_namespace(path: &CStr, kind: Kind) -> Result<OwnedFd> {
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
-    let file = File::open(path).context(|| format!("open {}", path.display()))?;
+    // A FIFO would wait for a writer.
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .context(|| format!("open {}", path.display()))?;
     match namespace_type(file.as_fd()) {
         Ok(flag) if flag == kind.flag() => Ok(file.into()),
         Ok(_) | Err(Errno::ENOTTY) => {

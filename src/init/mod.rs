@@ -201,7 +201,8 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     let process = &request.plan.process;
     if !request.hooks.start_container.is_empty() {
         let state = request.state.to_hook_json(Status::Created, prepared.pid);
-        hooks::run_all(&request.hooks.start_container, &state, request.hook_options)?;
+        let options = HookOptions { directory: None, ..*request.hook_options };
+        hooks::run_all(&request.hooks.start_container, &state, &options)?;
     }
     attributes::set_scheduling(process)?;
     attributes::set_affinity(process, AffinityMoment::Final)?;
@@ -221,6 +222,7 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     credentials::switch_user(process)?;
     attributes::set_umask(process.umask);
     credentials::set_capabilities(&process.pointer, &process.capabilities)?;
+    attributes::set_limits(&process.pointer, &process.rlimits)?;
     pass_descriptors(request.preserve_fds)?;
     if process.no_new_privileges {
         load_filter(request, line)?;
@@ -339,7 +341,8 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
     }
     if !request.hooks.create_container.is_empty() {
         let state = request.state.to_hook_json(Status::Creating, pid);
-        hooks::run_all(&request.hooks.create_container, &state, request.hook_options)?;
+        let options = HookOptions { directory: Some(root.as_fd()), ..*request.hook_options };
+        hooks::run_all(&request.hooks.create_container, &state, &options)?;
     }
     if let Some(socket) = console.filter(|_| process.terminal) {
         console::make(&root, process.console_size, process.uid, socket.as_fd())?;

@@ -97,7 +97,7 @@ fn refused(program: &CStr, errno: Errno) -> Error {
 pub(crate) fn execute(program: &CStr, args: &[CString], env: &[CString]) -> Result<Infallible> {
     nix::unistd::execve(program, args, env).map_err(|errno| match errno {
         // The file itself was found before: it is the interpreter of a script, or the loader, that is missing.
-        Errno::ENOENT => refused(program, errno).hint("its interpreter or loader is missing"),
+        Errno::ENOENT => refused(program, errno).hint("the file, its interpreter or its loader is missing"),
         errno => refused(program, errno),
     })
 }

@@ -21,6 +21,16 @@ pub(crate) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result
     Errno::result(result).map(drop)
 }
 
+/// prlimit(2): the soft and the hard limit `resource` (RLIMIT_*) of the process `pid`.
+pub(crate) fn limit(pid: i32, resource: u32) -> Result<(u64, u64), Errno> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: prlimit64 writes one rlimit64 to the fourth argument, which is live, and reads none from the third,
+    // which is null.
+    let result =
+        unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, ptr::null::<libc::rlimit64>(), &raw mut limit) };
+    Errno::result(result).map(|_| (limit.rlim_cur, limit.rlim_max))
+}
+
 /// setdomainname(2): the NIS domain name of the UTS namespace.
 pub(crate) fn set_domain_name(name: &CStr) -> Result<(), Errno> {
     // SAFETY: setdomainname reads as many bytes as it is told, and the string has them.

@@ -349,8 +349,9 @@ fn path_that_is_a_fifo_is_refused_at_once() {
     let lab = Lab::new();
     let fifo = lab.path("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let bundle =
-        lab.bundle(|c| c["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "network", "path": fifo}]));
+    let bundle = lab.bundle(|c| {
+        c["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "uts"}, {"type": "network", "path": fifo}]);
+    });
     lab.cmd(&["create", "--bundle", bundle.str(), &lab.id()]).output().fails(1, "is not a network namespace");
     lab.assert_clean();
 }

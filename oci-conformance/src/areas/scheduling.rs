@@ -1,0 +1,59 @@
+//! process.scheduler, process.ioPriority and linux.memoryPolicy; time offsets.
+
+use serde_json::{Value, json};
+
+use crate::config;
+use crate::lab::Lab;
+use crate::suite::{Test, Verdict, core, ensure, equal};
+
+pub const TESTS: &[Test] = &[
+    core("scheduler.batch_with_nice", &["R-start-runs"], |lab| {
+        scheduler(lab, json!({"policy": "SCHED_BATCH", "nice": 5}), &[("policy", 3), ("nice", 5)])
+    }),
+    core("scheduler.other_with_nice", &["R-start-runs"], |lab| {
+        scheduler(lab, json!({"policy": "SCHED_OTHER", "nice": 10}), &[("policy", 0), ("nice", 10)])
+    }),
+    core("scheduler.idle", &["R-start-runs"], |lab| scheduler(lab, json!({"policy": "SCHED_IDLE"}), &[("policy", 5)])),
+    core("scheduler.reset_on_fork", &["R-start-runs"], |lab| {
+        let asked = json!({"policy": "SCHED_BATCH", "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
+        scheduler(lab, asked, &[("policy", 3), ("flags", 1)])
+    }),
+    core("scheduler.unknown_policy_is_refused", &["C-valid"], |lab| {
+        lab.refuses(&config::with("/process/scheduler", json!({"policy": "SCHED_NONSENSE"})))
+    }),
+    core("io_priority.best_effort", &["R-start-runs"], |lab| io(lab, "IOPRIO_CLASS_BE", 6, (2 << 13) | 6)),
+    core("io_priority.idle", &["R-start-runs"], |lab| io(lab, "IOPRIO_CLASS_IDLE", 0, 3 << 13)),
+    core("io_priority.unknown_class_is_refused", &["C-valid"], |lab| {
+        lab.refuses(&config::with("/process/ioPriority", json!({"class": "IOPRIO_CLASS_NONSENSE", "priority": 1})))
+    }),
+    core("memory_policy.interleave", &["R-start-runs"], |lab| memory(lab, "MPOL_INTERLEAVE", "0", 3)),
+    core("memory_policy.bind", &["R-start-runs"], |lab| memory(lab, "MPOL_BIND", "0", 2)),
+    core("memory_policy.local", &["R-start-runs"], |lab| memory(lab, "MPOL_LOCAL", "", 4)),
+    core("memory_policy.unknown_mode_is_refused", &["C-valid"], |lab| {
+        lab.refuses(&config::with("/linux/memoryPolicy", json!({"mode": "MPOL_NONSENSE", "nodes": "0"})))
+    }),
+];
+
+fn scheduler(lab: &Lab, asked: Value, wanted: &[(&str, i64)]) -> Verdict {
+    let facts = lab.facts(&config::with("/process/scheduler", asked))?;
+    for (name, value) in wanted {
+        equal(name, facts["scheduler"][*name].as_i64(), Some(*value))?;
+    }
+    Ok(())
+}
+
+fn io(lab: &Lab, class: &str, priority: i32, wanted: i64) -> Verdict {
+    let asked = json!({"class": class, "priority": priority});
+    let facts = lab.facts(&config::with("/process/ioPriority", asked))?;
+    equal("ioprio_get", facts["io_priority"].as_i64(), Some(wanted))
+}
+
+fn memory(lab: &Lab, mode: &str, nodes: &str, wanted: i64) -> Verdict {
+    let mut asked = json!({"mode": mode});
+    if !nodes.is_empty() {
+        asked["nodes"] = json!(nodes);
+    }
+    let facts = lab.facts(&config::with("/linux/memoryPolicy", asked))?;
+    let found = &facts["memory_policy"];
+    ensure(found[0].as_i64().map(|mode| mode & 0xff) == Some(wanted), || format!("get_mempolicy says {found}"))
+}

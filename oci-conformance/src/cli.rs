@@ -1,0 +1,146 @@
+//! The command line.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::expect::Expectations;
+use crate::lab::Runtime;
+use crate::report::{self, Format};
+use crate::suite::{Failure, Kind, Test};
+use crate::{areas, compare, coverage, runner};
+
+const HELP: &str = "\
+usage: oci-conformance --runtime PATH [--filter TEXT] [--format summary|tap|junit] [--expect FILE] [--require] [--jobs N]
+       oci-conformance --compare NAME=PATH[=EXPECT-FILE]…
+       oci-conformance --list | --coverage
+
+  --runtime PATH   the runtime under test
+  --filter TEXT    only tests whose id contains TEXT; may be repeated
+  --format WORD    how results are written to the standard output; summary is the default
+  --expect FILE    known failures, a line each: `test id: reason`; an unexpected pass or failure fails the run
+  --require        a test whose needs are not there fails
+  --core           leave the extensions out
+  --jobs N         how many tests run at once; the number of processors unless told
+  --list           the tests, with their clauses and needs
+  --coverage       the requirements of the specification, and which have a test
+  --compare …      runs the suite on several runtimes and writes a table in markdown
+";
+
+/// What the arguments ask for.
+#[derive(Debug, Default)]
+pub struct Options {
+    runtime: Option<PathBuf>,
+    filters: Vec<String>,
+    format: Format,
+    expect: Option<PathBuf>,
+    require: bool,
+    core: bool,
+    jobs: Option<usize>,
+    list: bool,
+    coverage: bool,
+    compare: Vec<String>,
+}
+
+/// The runner's main.
+pub fn main(args: &[String]) -> ExitCode {
+    let done = parse(args).and_then(|options| perform(&options));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(failure) => {
+            eprintln!("oci-conformance: {}", failure.0);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(args: &[String]) -> Result<Options, Failure> {
+    let mut options = Options::default();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().cloned().ok_or_else(|| Failure(format!("{word} requires an argument")));
+        match word.as_str() {
+            "--runtime" => options.runtime = Some(find_program(&value()?)?),
+            "--filter" => options.filters.push(value()?),
+            "--format" => options.format = value()?.parse()?,
+            "--expect" => options.expect = Some(value()?.into()),
+            "--jobs" => options.jobs = Some(value()?.parse().map_err(|error| Failure(format!("--jobs: {error}")))?),
+            "--compare" => options.compare.push(value()?),
+            "--require" => options.require = true,
+            "--core" => options.core = true,
+            "--list" => options.list = true,
+            "--coverage" => options.coverage = true,
+            "-h" | "--help" => {
+                print!("{HELP}");
+                std::process::exit(0);
+            }
+            other => return Err(Failure(format!("no option {other}; --help shows them"))),
+        }
+    }
+    Ok(options)
+}
+
+/// A path with a slash as it is, anything else by the search path.
+fn find_program(name: &str) -> Result<PathBuf, Failure> {
+    if name.contains('/') {
+        return Ok(std::fs::canonicalize(name).map_err(|error| Failure(format!("{name}: {error}")))?);
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let found = path.split(':').map(|directory| PathBuf::from(directory).join(name)).find(|path| path.exists());
+    found.ok_or_else(|| Failure(format!("{name}: not found")))
+}
+
+fn perform(options: &Options) -> Result<bool, Failure> {
+    let tests = chosen(options)?;
+    if options.list {
+        report::list(&tests);
+        return Ok(true);
+    }
+    if options.coverage {
+        coverage::check(&areas::all())?;
+        coverage::print(&areas::all());
+        return Ok(true);
+    }
+    let jobs = options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
+    if !options.compare.is_empty() {
+        let runtimes = options.compare.iter().map(|word| compared(word, &tests)).collect::<Result<Vec<_>, _>>()?;
+        return compare::print(&runtimes, &tests, jobs);
+    }
+    let path = options.runtime.clone().ok_or("which runtime? --runtime PATH; --help shows the rest")?;
+    let expectations = expectations(options.expect.as_deref(), &areas::all())?;
+    let run = runner::run(&Runtime { path }, &tests, jobs, &progress)?;
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+    Ok(report::print(options.format, &run, &expectations, options.require))
+}
+
+fn chosen(options: &Options) -> Result<Vec<Test>, Failure> {
+    let tests: Vec<Test> = areas::all()
+        .into_iter()
+        .filter(|test| options.filters.is_empty() || options.filters.iter().any(|text| test.id.contains(text)))
+        .filter(|test| !options.core || test.kind == Kind::Core)
+        .collect();
+    if tests.is_empty() { Err("no test is called so".into()) } else { Ok(tests) }
+}
+
+fn expectations(path: Option<&std::path::Path>, tests: &[Test]) -> Result<Expectations, Failure> {
+    let known: Vec<&str> = tests.iter().map(|test| test.id).collect();
+    path.map_or_else(|| Ok(Expectations::default()), |path| Expectations::read(path, &known))
+}
+
+fn compared(word: &str, _tests: &[Test]) -> Result<compare::Compared, Failure> {
+    let mut parts = word.splitn(3, '=');
+    let (Some(name), Some(path)) = (parts.next(), parts.next()) else {
+        return Err(Failure(format!("--compare {word}: write NAME=PATH or NAME=PATH=EXPECT-FILE")));
+    };
+    let expectations = expectations(parts.next().map(std::path::Path::new), &areas::all())?;
+    Ok(compare::Compared { name: name.to_owned(), runtime: Runtime { path: find_program(path)? }, expectations })
+}
+
+fn progress(test: &runner::Finished, done: usize, of: usize) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{done}/{of} {}", test.id);
+    }
+}

@@ -1,0 +1,152 @@
+//! What a test left on the host, found by its tag; and what a whole run left, found by comparison.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::lab::Lab;
+
+/// Everything of the lab that is still there, one line each. The kernel gets a moment: killed processes disappear a
+/// little later.
+pub fn find_patiently(lab: &Lab) -> Vec<String> {
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        let left = find(lab);
+        if left.is_empty() || Instant::now() > end {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn find(lab: &Lab) -> Vec<String> {
+    let states = fs::read_dir(lab.state_directory()).into_iter().flatten().flatten();
+    // Some runtimes keep a lock or a folder of their own beside the containers.
+    let names =
+        states.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name.contains(&lab.tag));
+    let mut left: Vec<String> = names.map(|name| format!("state {name}")).collect();
+    left.extend(mounts(&lab.tag).into_iter().map(|place| format!("mount {place}")));
+    left.extend(cgroups(&lab.tag).into_iter().map(|path| format!("cgroup {}", path.display())));
+    left.extend(processes(&lab.tag).into_iter().map(|(pid, line)| format!("process {pid} {line}")));
+    left.extend(devices(&lab.tag).into_iter().map(|name| format!("network device {name}")));
+    left
+}
+
+/// Removes what was found.
+pub fn remove(lab: &Lab) {
+    let groups = cgroups(&lab.tag);
+    for group in &groups {
+        let _ = fs::write(group.join("freezer.state"), "THAWED");
+        let _ = fs::write(group.join("cgroup.freeze"), "0");
+    }
+    for (pid, _) in processes(&lab.tag) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    for place in mounts(&lab.tag).into_iter().rev() {
+        let _ = nix::mount::umount2(place.as_str(), nix::mount::MntFlags::MNT_DETACH);
+    }
+    for group in groups.into_iter().rev() {
+        for _ in 0..100 {
+            match fs::remove_dir(&group) {
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    std::thread::sleep(Duration::from_millis(10))
+                }
+                _ => break,
+            }
+        }
+    }
+    for name in devices(&lab.tag) {
+        let _ = std::process::Command::new("ip").args(["link", "delete", &name]).output();
+    }
+}
+
+/// Mount points in our mount namespace whose line has the tag.
+fn mounts(tag: &str) -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let lines = table.lines().filter(|line| line.contains(tag));
+    lines.filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect()
+}
+
+/// Control groups with the tag in their path, parents before children. Container processes themselves may have died
+/// long ago: an empty cgroup is a leak as well.
+fn cgroups(tag: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    walk(Path::new("/sys/fs/cgroup"), 7, &mut |path| {
+        if path.to_string_lossy().contains(tag) && is_cgroup(path) {
+            found.push(path.to_owned());
+        }
+    });
+    found
+}
+
+/// Some runtimes make plain directories, with plain files in them, where a hierarchy has been hidden.
+fn is_cgroup(path: &Path) -> bool {
+    use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
+    statfs(path).is_ok_and(|found| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&found.filesystem_type()))
+}
+
+fn walk(directory: &Path, depth: usize, visit: &mut impl FnMut(&Path)) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        visit(&path);
+        if depth > 0 {
+            walk(&path, depth - 1, visit);
+        }
+    }
+}
+
+/// Living processes other than this one with the tag in their environment, arguments or cgroups.
+fn processes(tag: &str) -> Vec<(i32, String)> {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+        let arguments = read("cmdline");
+        if pid == own || arguments.split(|&byte| byte == 0).nth(1) == Some(b"one") {
+            continue;
+        }
+        let tagged = [arguments.clone(), read("environ"), read("cgroup")]
+            .iter()
+            .any(|text| text.windows(tag.len()).any(|window| window == tag.as_bytes()));
+        let stat = read("stat");
+        let after = stat.iter().rposition(|&byte| byte == b')').map_or(0, |index| index + 2);
+        if tagged && !matches!(stat.get(after), Some(b'Z' | b'X') | None) {
+            found.push((pid, String::from_utf8_lossy(&arguments).replace('\0', " ")));
+        }
+    }
+    found
+}
+
+/// The network devices of one tag: their names end in its number, since names have at most 15 characters.
+fn devices(tag: &str) -> Vec<String> {
+    let ending = device_name(tag, "");
+    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.starts_with(&ending)).collect()
+}
+
+/// A name for a network device of this tag; the part has at most three letters.
+pub fn device_name(tag: &str, part: &str) -> String {
+    let mut numbers = tag.rsplit('-');
+    let (test, run) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
+    format!("o{run}n{test}_{part}")
+}
+
+/// All mounts of the run's own mount namespace, and the cgroups and network devices that carry the run's number.
+pub fn survey() -> BTreeSet<String> {
+    let number = format!("{:x}", std::process::id());
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut rows: BTreeSet<String> =
+        table.lines().filter_map(|line| line.split(' ').nth(4)).map(|place| format!("mount {place}")).collect();
+    rows.extend(cgroups(&format!("ocic-{number}-")).into_iter().map(|path| format!("cgroup {}", path.display())));
+    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let own = names.filter(|name| name.starts_with(&format!("o{number}n")));
+    rows.extend(own.map(|name| format!("network device {name}")));
+    rows
+}

@@ -1,0 +1,198 @@
+//! Runs tests: each in its own process, several at once, with a time limit and a look at what is left.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::lab::{Lab, Runtime};
+use crate::suite::{Failure, Test};
+use crate::{areas, leaks};
+
+/// One test may take this long.
+const LIMIT: Duration = Duration::from_secs(25);
+
+/// How a test ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Passed,
+    Failed(String),
+    /// A need that is not there.
+    Missing(String),
+}
+
+/// A test and its outcome.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    pub id: &'static str,
+    pub core: bool,
+    pub outcome: Outcome,
+    pub time: Duration,
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Run {
+    pub tests: Vec<Finished>,
+    /// What the whole run changed on the host.
+    pub left: BTreeSet<String>,
+    pub time: Duration,
+}
+
+/// Runs the tests with so many at once. `each` is told of every finished test and of how many there are.
+pub fn run(
+    runtime: &Runtime,
+    tests: &[Test],
+    jobs: usize,
+    each: &(impl Fn(&Finished, usize, usize) + Sync),
+) -> Result<Run, Failure> {
+    let began = Instant::now();
+    nix::sys::prctl::set_child_subreaper(true)?;
+    own_mount_namespace()?;
+    let work = Work::new()?;
+    let before = leaks::survey();
+    let next = AtomicUsize::new(0);
+    let finished = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(test) = tests.get(index) else { break };
+                    let result = run_one(runtime, test, index, &work);
+                    if let Ok(mut list) = finished.lock() {
+                        each(&result, list.len() + 1, tests.len());
+                        list.push((index, result));
+                    }
+                }
+            });
+        }
+    });
+    let mut list = finished.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    list.sort_by_key(|(index, _)| *index);
+    let after = leaks::survey();
+    let left = after.difference(&before).map(|row| format!("left: {row}"));
+    let gone = before.difference(&after).map(|row| format!("gone: {row}"));
+    Ok(Run {
+        tests: list.into_iter().map(|(_, test)| test).collect(),
+        left: left.chain(gone).collect(),
+        time: began.elapsed(),
+    })
+}
+
+/// What a runtime mounts by mistake shall neither stay on the host nor be mistaken for somebody else's. Without the
+/// privilege the tests lack the need root anyway.
+fn own_mount_namespace() -> Result<(), Failure> {
+    use nix::mount::{MsFlags, mount};
+    if nix::unistd::geteuid().is_root() {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
+    }
+    Ok(())
+}
+
+/// The run's directory: holds the probe and each test's corner; removed at the end.
+struct Work {
+    directory: PathBuf,
+}
+
+impl Work {
+    fn new() -> Result<Self, Failure> {
+        let directory = std::env::temp_dir().join(format!("oci-conformance-{}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
+        let work = Self { directory };
+        fs::copy(std::env::current_exe()?, work.probe())?;
+        fs::set_permissions(work.probe(), fs::Permissions::from_mode(0o755))?;
+        Ok(work)
+    }
+
+    fn probe(&self) -> PathBuf {
+        self.directory.join("probe")
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn run_one(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Finished {
+    let began = Instant::now();
+    let missing = test.needs.iter().find_map(|need| need.missing(runtime));
+    let outcome = match missing {
+        Some(name) => Outcome::Missing(name),
+        None => in_process(runtime, test, index, work).unwrap_or_else(|failure| Outcome::Failed(failure.0)),
+    };
+    Finished { id: test.id, core: test.kind == crate::suite::Kind::Core, outcome, time: began.elapsed() }
+}
+
+fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Result<Outcome, Failure> {
+    // The number in hexadecimal keeps names of network devices short.
+    let tag = format!("ocic-{:x}-{index:x}", std::process::id());
+    let lab = Lab::new(runtime.clone(), &work.directory, &tag, &work.probe())?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("one")
+        .args([test.id, &tag])
+        .args([&runtime.path, &work.directory])
+        .env("OCI_CONFORMANCE_TAG", &tag)
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(lab.path("verdict"))?)
+        .stderr(fs::File::create(lab.path("panic"))?)
+        .spawn()?;
+    let end = Instant::now() + LIMIT;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if Instant::now() > end {
+            let _ = child.kill();
+            let _ = child.wait();
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let said = |name| fs::read_to_string(lab.path(name)).unwrap_or_default().trim_end().to_owned();
+    let left = leaks::find_patiently(&lab);
+    if !left.is_empty() {
+        leaks::remove(&lab);
+    }
+    let outcome = match status {
+        None => Outcome::Failed(format!("no end after {} s", LIMIT.as_secs())),
+        Some(status) if status.success() && left.is_empty() => Outcome::Passed,
+        Some(status) if status.success() => Outcome::Failed(format!("left behind: {}", left.join("; "))),
+        Some(_) => Outcome::Failed(format!("{}{}", said("verdict"), said("panic"))),
+    };
+    let _ = fs::remove_dir_all(&lab.directory);
+    Ok(outcome)
+}
+
+/// `one ID TAG RUNTIME DIRECTORY`: the process of one test.
+pub fn one(args: &[String]) -> ExitCode {
+    let [id, tag, runtime, directory] = args else { return ExitCode::from(2) };
+    let directory = Path::new(directory);
+    let prepared = nix::sys::prctl::set_child_subreaper(true)
+        .map_err(Failure::from)
+        .and_then(|()| Lab::new(Runtime { path: runtime.into() }, directory, tag, &directory.join("probe")));
+    let verdict = prepared.and_then(|lab| {
+        let test = areas::all().into_iter().find(|test| test.id == id).ok_or("no such test")?;
+        let verdict = (test.run)(&lab);
+        if verdict.is_err() {
+            // What the test did not come to remove is not the runtime's leak.
+            leaks::remove(&lab);
+        }
+        verdict
+    });
+    match verdict {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            print!("{}", failure.0);
+            ExitCode::from(1)
+        }
+    }
+}

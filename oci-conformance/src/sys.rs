@@ -1,0 +1,67 @@
+//! The only unsafe code of this program: calls that neither nix nor rustix wraps.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+
+/// What sched_getattr(2) says of a process.
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SchedulerAttributes {
+    size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+/// Scheduling of the caller.
+pub fn scheduler() -> Result<SchedulerAttributes, Errno> {
+    let mut attributes = SchedulerAttributes::default();
+    let size = size_of::<SchedulerAttributes>();
+    // SAFETY: sched_getattr writes at most `size` bytes to its second argument, which is a live struct of that size.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+    Errno::result(result)?;
+    Ok(attributes)
+}
+
+/// Class (bits 13 and up) and level of the caller's input and output, ioprio_get(2).
+pub fn io_priority() -> Result<i64, Errno> {
+    // SAFETY: ioprio_get takes two numbers and no pointer: 1 is IOPRIO_WHO_PROCESS, 0 the caller.
+    let result = unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) };
+    Errno::result(result)
+}
+
+/// The caller's memory policy with its flags, and the first word of its set of nodes.
+pub fn memory_policy() -> Result<(i32, u64), Errno> {
+    let mut mode = 0_i32;
+    let mut nodes = [0_u64; 16];
+    // SAFETY: get_mempolicy writes an int to the first argument and at most as many bits as the third says to the
+    // second: both live, the array of 1,024 bits.
+    let result = unsafe {
+        let bits = size_of_val(&nodes) * 8;
+        libc::syscall(libc::SYS_get_mempolicy, &raw mut mode, nodes.as_mut_ptr(), bits, 0, 0)
+    };
+    Errno::result(result)?;
+    Ok((mode, nodes[0]))
+}
+
+/// The execution domain of the caller; `u32::MAX` as argument only asks.
+pub fn personality(value: u32) -> Result<u32, Errno> {
+    // SAFETY: personality takes one number.
+    let result = unsafe { libc::syscall(libc::SYS_personality, libc::c_ulong::from(value)) };
+    Errno::result(result).map(|old| u32::try_from(old).unwrap_or(u32::MAX))
+}
+
+/// What MS_BIND | MS_REC and others cannot say: whether symlinks are followed on the mount of `path`.
+pub fn statfs_flags(path: &std::ffi::CStr) -> Result<u64, Errno> {
+    let mut buffer = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: `path` is a C string and the buffer has the size of a statfs; zeroed is a valid one.
+    let flags = unsafe {
+        Errno::result(libc::statfs(path.as_ptr(), buffer.as_mut_ptr()))?;
+        buffer.assume_init().f_flags
+    };
+    Ok(u64::try_from(flags).unwrap_or(0))
+}

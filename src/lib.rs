@@ -135,3 +135,8 @@ pub use features::{
 };
 pub use state::{State, Status};
 pub use time::rfc3339;
+
+/// The example in README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -32,7 +32,7 @@ pub(crate) enum Cloned {
 }
 
 /// Number of threads of this process, from the link count of /proc/self/task.
-pub(crate) fn thread_count() -> Result<u64, Errno> {
+pub(crate) fn thread_count() -> Result<libc::nlink_t, Errno> {
     stat("/proc/self/task").map(|status| status.st_nlink.saturating_sub(2))
 }
 

@@ -75,6 +75,6 @@ fn cell(run: &Run, area: &str) -> String {
 
 fn total(counts: Counts) -> String {
     let of = counts.passed + counts.failed;
-    let percent = if of == 0 { 0 } else { counts.passed * 100 / of };
+    let percent = (counts.passed * 100).checked_div(of).unwrap_or(0);
     format!("{}/{of} ({percent} %)", counts.passed)
 }

@@ -44,11 +44,11 @@ pub const TESTS: &[Test] = &[
     })
     .needs(NEEDS),
     core("features.seccomp_known_flags_are_recognised", &["F-seccomp-known"], |lab| {
-        seccomp(lab, "knownFlags", |word| with_flag(word))
+        seccomp(lab, "knownFlags", with_flag)
     })
     .needs(NEEDS),
     core("features.seccomp_supported_flags_work", &["F-seccomp-supported"], |lab| {
-        seccomp(lab, "supportedFlags", |word| with_flag(word))
+        seccomp(lab, "supportedFlags", with_flag)
     })
     .needs(NEEDS),
     core("features.idmap_is_told", &["F-idmap"], idmap).needs(NEEDS),

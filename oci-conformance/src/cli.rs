@@ -104,7 +104,7 @@ fn perform(options: &Options) -> Result<bool, Failure> {
     }
     let jobs = options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
     if !options.compare.is_empty() {
-        let runtimes = options.compare.iter().map(|word| compared(word, &tests)).collect::<Result<Vec<_>, _>>()?;
+        let runtimes = options.compare.iter().map(String::as_str).map(compared).collect::<Result<Vec<_>, _>>()?;
         return compare::print(&runtimes, &tests, jobs);
     }
     let path = options.runtime.clone().ok_or("which runtime? --runtime PATH; --help shows the rest")?;
@@ -130,7 +130,7 @@ fn expectations(path: Option<&std::path::Path>, tests: &[Test]) -> Result<Expect
     path.map_or_else(|| Ok(Expectations::default()), |path| Expectations::read(path, &known))
 }
 
-fn compared(word: &str, _tests: &[Test]) -> Result<compare::Compared, Failure> {
+fn compared(word: &str) -> Result<compare::Compared, Failure> {
     let mut parts = word.splitn(3, '=');
     let (Some(name), Some(path)) = (parts.next(), parts.next()) else {
         return Err(Failure(format!("--compare {word}: write NAME=PATH or NAME=PATH=EXPECT-FILE")));

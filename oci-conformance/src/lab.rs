@@ -25,6 +25,18 @@ impl Runtime {
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }
+
+    /// The N of the specification's version 1.N that the runtime claims, in its features document or else in the line
+    /// `spec:` of its version.
+    pub fn spec_minor(&self) -> Option<u32> {
+        let told = self.features().ok().and_then(|document| Some(document["ociVersionMax"].as_str()?.to_owned()));
+        let version = told.or_else(|| {
+            let output = Command::new(&self.path).arg("--version").stdin(Stdio::null()).output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.lines().find_map(|line| line.strip_prefix("spec: ").map(str::to_owned))
+        })?;
+        version.split('.').nth(1)?.parse().ok()
+    }
 }
 
 /// Where one test works.

@@ -21,6 +21,9 @@ pub enum Need {
     SysResource,
     /// The runtime has a command `features`.
     Features,
+    /// The runtime claims this version of the specification, 1.N, in which the property first appears: a runtime of an
+    /// earlier version is right to ignore it.
+    Spec(u32),
     /// The machine has no resctrl file system mounted.
     NoResctrl,
 }
@@ -45,6 +48,7 @@ impl Need {
             Self::SysResource => rustix::thread::capabilities(None)
                 .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_RESOURCE)),
             Self::Features => runtime.features().is_ok(),
+            Self::Spec(minor) => runtime.spec_minor().is_none_or(|claimed| claimed >= minor),
             Self::NoResctrl => {
                 !std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| text.contains(" - resctrl "))
             }
@@ -63,6 +67,7 @@ impl Need {
             Self::Namespace(name) => format!("{name} namespaces"),
             Self::SysResource => "CAP_SYS_RESOURCE".into(),
             Self::Features => "the runtime's command features".into(),
+            Self::Spec(minor) => format!("a runtime of specification 1.{minor}"),
             Self::NoResctrl => "no resctrl file system".into(),
         }
     }

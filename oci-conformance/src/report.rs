@@ -1,7 +1,5 @@
 //! Results as text: a summary, TAP or JUnit; and the list of tests.
 
-use std::fmt::Write as _;
-
 use crate::expect::{Expectations, Meaning};
 use crate::requirements;
 use crate::runner::{Finished, Outcome, Run};
@@ -112,17 +110,13 @@ fn tap_line(number: usize, test: &Finished, expectations: &Expectations, require
     let word = if matches!(meaning, Meaning::Passed | Meaning::UnexpectedPass) { "ok" } else { "not ok" };
     let mut line = format!("{word} {number} - {}", test.id);
     match (&test.outcome, meaning) {
-        (Outcome::Missing(need), _) if require => {
-            let _ = write!(line, "\n# needs {need}");
-        }
+        (Outcome::Missing(need), _) if require => line.push_str(&format!("\n# needs {need}")),
         (Outcome::Missing(need), _) => line = format!("ok {number} - {} # SKIP needs {need}", test.id),
         (Outcome::Failed(why), Meaning::KnownFailure) => {
             let reason = expectations.reason(test.id).unwrap_or_default();
-            let _ = write!(line, " # TODO {reason}\n# {}", why.replace('\n', "\n# "));
+            line.push_str(&format!(" # TODO {reason}\n# {}", why.replace('\n', "\n# ")));
         }
-        (Outcome::Failed(why), _) => {
-            let _ = write!(line, "\n# {}", why.replace('\n', "\n# "));
-        }
+        (Outcome::Failed(why), _) => line.push_str(&format!("\n# {}", why.replace('\n', "\n# "))),
         (Outcome::Passed, Meaning::UnexpectedPass) => line.push_str(" # TODO listed as a failure"),
         (Outcome::Passed, _) => {}
     }

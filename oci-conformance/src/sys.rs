@@ -63,5 +63,5 @@ pub fn statfs_flags(path: &std::ffi::CStr) -> Result<u64, Errno> {
         Errno::result(libc::statfs(path.as_ptr(), buffer.as_mut_ptr()))?;
         buffer.assume_init().f_flags
     };
-    Ok(flags as u64)
+    Ok(flags)
 }

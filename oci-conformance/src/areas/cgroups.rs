@@ -11,11 +11,15 @@ use crate::lab::Lab;
 use crate::needs::Need;
 use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
 
-/// A test that writes one resource and reads one file of a v1 controller.
+/// A test that writes one resource and reads one file of a v1 controller; `since` is the minor version of the
+/// specification that brought the resource.
 macro_rules! v1 {
     ($id:literal, $controller:literal, $place:literal, $value:expr, $file:literal, $wanted:expr) => {
+        v1!($id, $controller, $place, $value, $file, $wanted, since 0)
+    };
+    ($id:literal, $controller:literal, $place:literal, $value:expr, $file:literal, $wanted:expr, since $minor:literal) => {
         core($id, &["R-create-resources"], |lab| file_says(lab, $controller, $place, $value, $file, $wanted))
-            .needs(&[Need::Root, Need::V1($controller)])
+            .needs(&[Need::Root, Need::V1($controller), Need::Spec($minor)])
     };
 }
 
@@ -74,9 +78,10 @@ pub const TESTS: &[Test] = &[
         "/cpu",
         json!({"quota": 20000, "period": 50000, "burst": 10000}),
         "cpu.cfs_burst_us",
-        "10000"
+        "10000",
+        since 1
     ),
-    v1!("cgroups.v1_cpu_idle", "cpu", "/cpu/idle", json!(1), "cpu.idle", "1"),
+    v1!("cgroups.v1_cpu_idle", "cpu", "/cpu/idle", json!(1), "cpu.idle", "1", since 1),
     v1!("cgroups.v1_cpuset_cpus", "cpuset", "/cpu/cpus", json!("0"), "cpuset.cpus", "0"),
     v1!("cgroups.v1_cpuset_mems", "cpuset", "/cpu/mems", json!("0"), "cpuset.mems", "0"),
     v1!(
@@ -118,7 +123,7 @@ pub const TESTS: &[Test] = &[
             json!({"quota": 10000, "period": 50000, "burst": 20000}),
         ))
     })
-    .needs(&[Need::Root, Need::V1("cpu")]),
+    .needs(&[Need::Root, Need::V1("cpu"), Need::Spec(1)]),
     core("cgroups.limit_that_cannot_be_is_refused", &["R-create-property", "R-error-clean"], |lab| {
         lab.create_refuses(&config::with("/linux/resources/cpu", json!({"cpus": "4000-4001"})))
     })

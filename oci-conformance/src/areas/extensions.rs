@@ -161,13 +161,14 @@ fn run_code(lab: &Lab) -> Verdict {
 }
 
 fn run_signal(lab: &Lab) -> Verdict {
-    let container = lab.container("run", &config::probing(&["wait"]))?;
+    let container = lab.container("run", &config::probing(&["create:/mark", "wait"]))?;
     let mut command = lab.command(&["run", "--bundle"]);
     command.arg(&container.bundle).arg(&container.id);
     let mut child = command.spawn()?;
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while !lab.run(&["kill", &container.id, "KILL"])?.ok() && std::time::Instant::now() < until {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    let came = container.wait_for("mark");
+    let killed = lab.run(&["kill", &container.id, "KILL"])?;
+    if came.is_err() || !killed.ok() {
+        let _ = child.kill();
     }
     equal("code", child.wait()?.code(), Some(137))
 }
@@ -239,7 +240,8 @@ fn list_quiet(lab: &Lab) -> Verdict {
 fn list_none(lab: &Lab) -> Verdict {
     let answer = lab.run(&["list", "--format", "json"])?;
     ensure(answer.ok(), || format!("list failed: {}", answer.stderr))?;
-    ensure(["null", "[]"].contains(&answer.stdout.trim()), || format!("list says {:?}", answer.stdout))
+    let list: Value = serde_json::from_str(&answer.stdout)?;
+    ensure(list.is_null() || list == json!([]), || format!("list says {list}"))
 }
 
 fn ps_json(lab: &Lab) -> Verdict {

@@ -135,6 +135,8 @@ fn start_container(lab: &Lab) -> Verdict {
     let path = container.root().join("hooks.log");
     ensure(!path.exists(), || "the hook ran in create".into())?;
     container.start()?;
+    // Start may return before the container has come so far; that the program's mark is there says that it has.
+    container.wait_for("mark")?;
     let records = records_of(&path)?;
     equal("hooks that ran in start", names(&records), vec!["startContainer"])?;
     let record = records.first().ok_or("no record")?;

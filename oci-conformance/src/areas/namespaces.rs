@@ -30,15 +30,21 @@ pub const TESTS: &[Test] = &[
     core("namespaces.uts_is_new", &["L-ns-uts", "L-ns-new"], |lab| is_new(lab, "uts")),
     core("namespaces.user_is_new", &["L-ns-user", "L-ns-new"], |lab| is_new(lab, "user")),
     core("namespaces.cgroup_is_new", &["L-ns-cgroup", "L-ns-new"], |lab| is_new(lab, "cgroup")),
-    core("namespaces.time_is_new", &["L-ns-time", "L-ns-new"], |lab| is_new(lab, "time"))
-        .needs(&[Need::Root, Need::Namespace("time")]),
+    core("namespaces.time_is_new", &["L-ns-time", "L-ns-new"], |lab| is_new(lab, "time")).needs(&[
+        Need::Root,
+        Need::Namespace("time"),
+        Need::Spec(1),
+    ]),
     core("namespaces.pid_is_joined", &["L-ns-join"], |lab| is_joined(lab, "pid")),
     core("namespaces.network_is_joined", &["L-ns-join"], |lab| is_joined(lab, "network")),
     core("namespaces.ipc_is_joined", &["L-ns-join"], |lab| is_joined(lab, "ipc")),
     core("namespaces.uts_is_joined", &["L-ns-join"], |lab| is_joined(lab, "uts")),
     core("namespaces.cgroup_is_joined", &["L-ns-join"], |lab| is_joined(lab, "cgroup")),
-    core("namespaces.time_is_joined", &["L-ns-join"], |lab| is_joined(lab, "time"))
-        .needs(&[Need::Root, Need::Namespace("time")]),
+    core("namespaces.time_is_joined", &["L-ns-join"], |lab| is_joined(lab, "time")).needs(&[
+        Need::Root,
+        Need::Namespace("time"),
+        Need::Spec(1),
+    ]),
     core("namespaces.user_is_joined", &["L-ns-join"], user_is_joined),
     core("namespaces.absent_pid_is_inherited", &["L-ns-inherit"], |lab| is_inherited(lab, "pid")),
     core("namespaces.absent_network_is_inherited", &["L-ns-inherit"], |lab| is_inherited(lab, "network")),
@@ -67,15 +73,22 @@ pub const TESTS: &[Test] = &[
     core("mappings.user_inside_is_mapped", &["R-create-applies"], user_inside),
     core("mappings.do_not_change_owners", &["L-user-chown"], owners),
     core("mappings.overlapping_are_refused", &["C-valid"], overlapping),
-    core("time.offsets_are_applied", &["R-create-applies"], offsets).needs(&[Need::Root, Need::Namespace("time")]),
-    core("time.negative_offset_is_applied", &["R-create-applies"], negative)
-        .needs(&[Need::Root, Need::Namespace("time")]),
+    core("time.offsets_are_applied", &["R-create-applies"], offsets).needs(&[
+        Need::Root,
+        Need::Namespace("time"),
+        Need::Spec(1),
+    ]),
+    core("time.negative_offset_is_applied", &["R-create-applies"], negative).needs(&[
+        Need::Root,
+        Need::Namespace("time"),
+        Need::Spec(1),
+    ]),
     core("time.unknown_clock_is_refused", &["C-valid"], |lab| {
         let mut config = config::with("/linux/timeOffsets", json!({"sundial": {"secs": 1}}));
         config::push(&mut config, "/linux/namespaces", json!({"type": "time"}));
         lab.create_refuses(&config)
     })
-    .needs(&[Need::Root, Need::Namespace("time")]),
+    .needs(&[Need::Root, Need::Namespace("time"), Need::Spec(1)]),
 ];
 
 fn file_of(kind: &str) -> &'static str {

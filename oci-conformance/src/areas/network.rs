@@ -10,7 +10,7 @@ use crate::leaks::device_name;
 use crate::needs::Need;
 use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
 
-const NEEDS: &[Need] = &[Need::Root, Need::Veth];
+const NEEDS: &[Need] = &[Need::Root, Need::Veth, Need::Spec(3)];
 
 pub const TESTS: &[Test] = &[
     core("network.device_is_moved", &["L-net-there", "L-net-up"], moved).needs(NEEDS),
@@ -20,7 +20,8 @@ pub const TESTS: &[Test] = &[
     core("network.taken_name_is_refused", &["L-net-taken", "L-net-possible"], taken).needs(NEEDS),
     core("network.unknown_device_is_refused", &["L-net-possible"], |lab| {
         lab.create_refuses(&config::with("/linux/netDevices", json!({"nothere0": {}})))
-    }),
+    })
+    .needs(&[Need::Root, Need::Spec(3)]),
     core("network.refused_create_leaves_device", &["R-error-clean"], refused).needs(NEEDS),
     core("network.device_is_not_moved_back", &["L-net-back"], not_back).needs(NEEDS),
 ];

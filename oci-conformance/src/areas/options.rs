@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::mounts::{mount_at, source};
 use crate::config;
 use crate::lab::Lab;
+use crate::needs::Need;
 use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
 
 /// A test for one word on a new tmpfs: which words of mountinfo must be there, and which must not.
@@ -158,11 +159,14 @@ pub const TESTS: &[Test] = &[
     core("options.runbindable", &["C-option-runbindable"], |lab| propagates(lab, "runbindable", &["unbindable"], true)),
     core("options.idmap_with_mappings", &["C-option-idmap", "C-idmap-mapping", "C-idmap-data"], |lab| {
         idmap(lab, "idmap")
-    }),
+    })
+    .needs(&[Need::Root, Need::Spec(2)]),
     core("options.ridmap_with_mappings", &["C-option-ridmap", "C-idmap-mapping", "C-idmap-data"], |lab| {
         idmap(lab, "ridmap")
-    }),
-    core("options.idmap_without_any_mapping_is_refused", &["C-idmap-none"], idmap_none),
+    })
+    .needs(&[Need::Root, Need::Spec(2)]),
+    core("options.idmap_without_any_mapping_is_refused", &["C-idmap-none"], idmap_none)
+        .needs(&[Need::Root, Need::Spec(2)]),
 ];
 
 fn check(row: &Value, there: &[&str], absent: &[&str]) -> Verdict {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::container::End;
 use crate::lab::Lab;
+use crate::needs::Need;
 use crate::suite::{Test, Verdict, core, ensure, equal};
 
 pub const TESTS: &[Test] = &[
@@ -26,7 +27,7 @@ pub const TESTS: &[Test] = &[
     core("process.console_size_without_terminal_is_ignored", &["C-console-size"], console_size),
     core("process.hostname_is_set", &["R-create-applies"], hostname),
     core("process.hostname_of_host_is_kept", &["R-create-applies"], hostname_of_host),
-    core("process.domainname_is_set", &["R-create-applies"], domainname),
+    core("process.domainname_is_set", &["R-create-applies"], domainname).needs(&[Need::Root, Need::Spec(1)]),
     core("process.personality_linux32", &["R-start-runs"], personality),
     core("process.personality_of_nothing_is_refused", &["C-valid"], |lab| {
         lab.refuses(&config::with("/linux/personality", json!({"domain": "BSD"})))
@@ -199,7 +200,7 @@ fn personality(lab: &Lab) -> Verdict {
 
 /// Where there is no AppArmor a profile cannot be applied; a container that runs unconfined would be worse than none.
 fn apparmor(lab: &Lab) -> Verdict {
-    if crate::needs::Need::AppArmor.missing(&lab.runtime).is_none() {
+    if Need::AppArmor.missing(&lab.runtime).is_none() {
         return lab.refuses(&config::with("/process/apparmorProfile", json!("no-such-profile")));
     }
     lab.refuses(&config::with("/process/apparmorProfile", json!("some-profile")))

@@ -4,34 +4,47 @@ use serde_json::{Value, json};
 
 use crate::config;
 use crate::lab::Lab;
+use crate::needs::Need;
 use crate::suite::{Test, Verdict, core, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("scheduler.batch_with_nice", &["R-start-runs"], |lab| {
         scheduler(lab, json!({"policy": "SCHED_BATCH", "nice": 5}), &[("policy", 3), ("nice", 5)])
-    }),
+    })
+    .needs(&[Need::Root, Need::Spec(1)]),
     core("scheduler.other_with_nice", &["R-start-runs"], |lab| {
         scheduler(lab, json!({"policy": "SCHED_OTHER", "nice": 10}), &[("policy", 0), ("nice", 10)])
-    }),
-    core("scheduler.idle", &["R-start-runs"], |lab| scheduler(lab, json!({"policy": "SCHED_IDLE"}), &[("policy", 5)])),
+    })
+    .needs(&[Need::Root, Need::Spec(1)]),
+    core("scheduler.idle", &["R-start-runs"], |lab| scheduler(lab, json!({"policy": "SCHED_IDLE"}), &[("policy", 5)]))
+        .needs(&[Need::Root, Need::Spec(1)]),
     core("scheduler.reset_on_fork", &["R-start-runs"], |lab| {
         let asked = json!({"policy": "SCHED_BATCH", "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
         scheduler(lab, asked, &[("policy", 3), ("flags", 1)])
-    }),
+    })
+    .needs(&[Need::Root, Need::Spec(1)]),
     core("scheduler.unknown_policy_is_refused", &["C-valid"], |lab| {
         lab.refuses(&config::with("/process/scheduler", json!({"policy": "SCHED_NONSENSE"})))
-    }),
-    core("io_priority.best_effort", &["R-start-runs"], |lab| io(lab, "IOPRIO_CLASS_BE", 6, (2 << 13) | 6)),
-    core("io_priority.idle", &["R-start-runs"], |lab| io(lab, "IOPRIO_CLASS_IDLE", 0, 3 << 13)),
+    })
+    .needs(&[Need::Root, Need::Spec(1)]),
+    core("io_priority.best_effort", &["R-start-runs"], |lab| io(lab, "IOPRIO_CLASS_BE", 6, (2 << 13) | 6))
+        .needs(&[Need::Root, Need::Spec(1)]),
+    core("io_priority.idle", &["R-start-runs"], |lab| io(lab, "IOPRIO_CLASS_IDLE", 0, 3 << 13))
+        .needs(&[Need::Root, Need::Spec(1)]),
     core("io_priority.unknown_class_is_refused", &["C-valid"], |lab| {
         lab.refuses(&config::with("/process/ioPriority", json!({"class": "IOPRIO_CLASS_NONSENSE", "priority": 1})))
-    }),
-    core("memory_policy.interleave", &["R-start-runs"], |lab| memory(lab, "MPOL_INTERLEAVE", "0", 3)),
-    core("memory_policy.bind", &["R-start-runs"], |lab| memory(lab, "MPOL_BIND", "0", 2)),
-    core("memory_policy.local", &["R-start-runs"], |lab| memory(lab, "MPOL_LOCAL", "", 4)),
+    })
+    .needs(&[Need::Root, Need::Spec(1)]),
+    core("memory_policy.interleave", &["R-start-runs"], |lab| memory(lab, "MPOL_INTERLEAVE", "0", 3))
+        .needs(&[Need::Root, Need::Spec(3)]),
+    core("memory_policy.bind", &["R-start-runs"], |lab| memory(lab, "MPOL_BIND", "0", 2))
+        .needs(&[Need::Root, Need::Spec(3)]),
+    core("memory_policy.local", &["R-start-runs"], |lab| memory(lab, "MPOL_LOCAL", "", 4))
+        .needs(&[Need::Root, Need::Spec(3)]),
     core("memory_policy.unknown_mode_is_refused", &["C-valid"], |lab| {
         lab.refuses(&config::with("/linux/memoryPolicy", json!({"mode": "MPOL_NONSENSE", "nodes": "0"})))
-    }),
+    })
+    .needs(&[Need::Root, Need::Spec(3)]),
 ];
 
 fn scheduler(lab: &Lab, asked: Value, wanted: &[(&str, i64)]) -> Verdict {

@@ -20,7 +20,11 @@ pub(super) fn start(container: &Container) -> Result<()> {
     let listener = listen(container)?;
     let init = open(container)?;
     let Some(listener) = listener else { return Ok(()) };
-    let pidfd = sys::fd::pidfd_open(init.pid).context(|| format!("open process {}", init.pid))?;
+    let pidfd = match sys::fd::pidfd_open(init.pid) {
+        // It ended, and its parent has reaped it already.
+        Err(Errno::ESRCH) => return Ok(()),
+        result => result.context(|| format!("open process {}", init.pid))?,
+    };
     listener.wait(pidfd.as_fd(), init.pid).map(drop)
 }
 

@@ -24,7 +24,8 @@ usage: oci-conformance --runtime PATH [--filter TEXT] [--format summary|tap|juni
   --jobs N         how many tests run at once; the number of processors unless told
   --list           the tests, with their clauses and needs
   --coverage       the requirements of the specification, and which have a test
-  --compare …      runs the suite on several runtimes and writes a table in markdown
+  --hide-cgroup2   the runtime refuses machines with cgroups of both versions: the second is hidden from it
+  --compare …      runs the suite on several runtimes and writes a table in markdown; a name that ends in ! is one for --hide-cgroup2
 ";
 
 /// What the arguments ask for.
@@ -35,6 +36,7 @@ pub struct Options {
     format: Format,
     expect: Option<PathBuf>,
     require: bool,
+    hide_v2: bool,
     core: bool,
     jobs: Option<usize>,
     list: bool,
@@ -67,6 +69,7 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
             "--expect" => options.expect = Some(value()?.into()),
             "--jobs" => options.jobs = Some(value()?.parse().map_err(|error| Failure(format!("--jobs: {error}")))?),
             "--compare" => options.compare.push(value()?),
+            "--hide-cgroup2" => options.hide_v2 = true,
             "--require" => options.require = true,
             "--core" => options.core = true,
             "--list" => options.list = true,
@@ -109,7 +112,7 @@ fn perform(options: &Options) -> Result<bool, Failure> {
     }
     let path = options.runtime.clone().ok_or("which runtime? --runtime PATH; --help shows the rest")?;
     let expectations = expectations(options.expect.as_deref(), &areas::all())?;
-    let run = runner::run(&Runtime { path }, &tests, jobs, &progress)?;
+    let run = runner::run(&Runtime { path, hide_v2: options.hide_v2 }, &tests, jobs, &progress)?;
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
@@ -136,7 +139,8 @@ fn compared(word: &str) -> Result<compare::Compared, Failure> {
         return Err(Failure(format!("--compare {word}: write NAME=PATH or NAME=PATH=EXPECT-FILE")));
     };
     let expectations = expectations(parts.next().map(std::path::Path::new), &areas::all())?;
-    Ok(compare::Compared { name: name.to_owned(), runtime: Runtime { path: find_program(path)? }, expectations })
+    let runtime = Runtime { path: find_program(path)?, hide_v2: name.ends_with('!') };
+    Ok(compare::Compared { name: name.trim_end_matches('!').to_owned(), runtime, expectations })
 }
 
 fn progress(test: &runner::Finished, done: usize, of: usize) {

@@ -14,6 +14,8 @@ use crate::suite::Failure;
 #[derive(Clone, Debug)]
 pub struct Runtime {
     pub path: PathBuf,
+    /// It refuses machines with controllers in cgroups of both versions, so it does not get to see the second.
+    pub hide_v2: bool,
 }
 
 impl Runtime {

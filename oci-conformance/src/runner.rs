@@ -53,6 +53,7 @@ pub fn run(
     let began = Instant::now();
     nix::sys::prctl::set_child_subreaper(true)?;
     own_mount_namespace()?;
+    let hidden = Hidden::new(runtime)?;
     let work = Work::new()?;
     let before = leaks::survey();
     let next = AtomicUsize::new(0);
@@ -77,6 +78,7 @@ pub fn run(
     let after = leaks::survey();
     let left = after.difference(&before).map(|row| format!("left: {row}"));
     let gone = before.difference(&after).map(|row| format!("gone: {row}"));
+    drop(hidden);
     Ok(Run {
         tests: list.into_iter().map(|(_, test)| test).collect(),
         left: left.chain(gone).collect(),
@@ -93,6 +95,28 @@ fn own_mount_namespace() -> Result<(), Failure> {
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
     }
     Ok(())
+}
+
+/// An empty file system over the second hierarchy of a hybrid machine, in the run's own mount namespace.
+struct Hidden(Option<&'static str>);
+
+impl Hidden {
+    fn new(runtime: &Runtime) -> Result<Self, Failure> {
+        let place = "/sys/fs/cgroup/unified";
+        if !runtime.hide_v2 || !Path::new(place).join("cgroup.controllers").exists() {
+            return Ok(Self(None));
+        }
+        nix::mount::mount(Some("none"), place, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>)?;
+        Ok(Self(Some(place)))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            let _ = nix::mount::umount2(place, nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
 }
 
 /// The run's directory: holds the probe and each test's corner; removed at the end.
@@ -176,9 +200,9 @@ fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Resu
 pub fn one(args: &[String]) -> ExitCode {
     let [id, tag, runtime, directory] = args else { return ExitCode::from(2) };
     let directory = Path::new(directory);
-    let prepared = nix::sys::prctl::set_child_subreaper(true)
-        .map_err(Failure::from)
-        .and_then(|()| Lab::new(Runtime { path: runtime.into() }, directory, tag, &directory.join("probe")));
+    let prepared = nix::sys::prctl::set_child_subreaper(true).map_err(Failure::from).and_then(|()| {
+        Lab::new(Runtime { path: runtime.into(), hide_v2: false }, directory, tag, &directory.join("probe"))
+    });
     let verdict = prepared.and_then(|lab| {
         let test = areas::all().into_iter().find(|test| test.id == id).ok_or("no such test")?;
         let verdict = (test.run)(&lab);

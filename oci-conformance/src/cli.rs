@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,12 +8,12 @@ use crate::expect::Expectations;
 use crate::lab::Runtime;
 use crate::report::{self, Format};
 use crate::suite::{Failure, Kind, Test};
-use crate::{areas, compare, coverage, runner};
+use crate::{areas, compare, coverage, runner, sys, work};
 
 const HELP: &str = "\
 usage: oci-conformance --runtime PATH [--filter TEXT] [--format summary|tap|junit] [--expect FILE] [--require] [--jobs N]
        oci-conformance --compare NAME=PATH[=EXPECT-FILE]…
-       oci-conformance --list | --coverage
+       oci-conformance --list | --coverage | --clean
 
   --runtime PATH   the runtime under test
   --filter TEXT    only tests whose id contains TEXT; may be repeated
@@ -24,6 +24,7 @@ usage: oci-conformance --runtime PATH [--filter TEXT] [--format summary|tap|juni
   --jobs N         how many tests run at once; the number of processors unless told
   --list           the tests, with their clauses and needs
   --coverage       the requirements of the specification, and which have a test
+  --clean          remove what runs left on the host that were killed by SIGKILL; other signals end a run cleanly
   --hide-cgroup2   the runtime refuses machines with cgroups of both versions: the second is hidden from it
   --compare …      runs the suite on several runtimes and writes a table in markdown; a name that ends in ! is one for --hide-cgroup2
 ";
@@ -41,6 +42,7 @@ pub struct Options {
     jobs: Option<usize>,
     list: bool,
     coverage: bool,
+    clean: bool,
     compare: Vec<String>,
 }
 
@@ -52,7 +54,7 @@ pub fn main(args: &[String]) -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(failure) => {
             eprintln!("oci-conformance: {}", failure.0);
-            ExitCode::from(2)
+            ExitCode::from(sys::ending().and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(2))
         }
     }
 }
@@ -74,8 +76,9 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
             "--core" => options.core = true,
             "--list" => options.list = true,
             "--coverage" => options.coverage = true,
+            "--clean" => options.clean = true,
             "-h" | "--help" => {
-                print!("{HELP}");
+                show(HELP);
                 std::process::exit(0);
             }
             other => return Err(Failure(format!("no option {other}; --help shows them"))),
@@ -95,14 +98,20 @@ fn find_program(name: &str) -> Result<PathBuf, Failure> {
 }
 
 fn perform(options: &Options) -> Result<bool, Failure> {
+    if options.clean {
+        for pid in work::clean()? {
+            println!("removed what run {pid} had left");
+        }
+        return Ok(true);
+    }
     let tests = chosen(options)?;
     if options.list {
-        report::list(&tests);
+        show(&report::list(&tests));
         return Ok(true);
     }
     if options.coverage {
         coverage::check(&areas::all())?;
-        coverage::print(&areas::all());
+        show(&coverage::report(&areas::all()));
         return Ok(true);
     }
     let jobs = options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
@@ -116,7 +125,14 @@ fn perform(options: &Options) -> Result<bool, Failure> {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
-    Ok(report::print(options.format, &run, &expectations, options.require))
+    let (text, good) = report::results(options.format, &run, &expectations, options.require);
+    show(&text);
+    Ok(good)
+}
+
+/// To the standard output. Who reads only the beginning has seen enough.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn chosen(options: &Options) -> Result<Vec<Test>, Failure> {

@@ -30,15 +30,21 @@ impl Expectations {
     /// Reads a file; a test that does not exist, or a line without a reason, is an error.
     pub fn read(path: &Path, known: &[&str]) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path).map_err(|error| Failure(format!("{}: {error}", path.display())))?;
+        Self::parse(&path.display().to_string(), &text, known)
+    }
+
+    /// The same for the text of a file that is called `name`.
+    pub fn parse(name: &str, text: &str, known: &[&str]) -> Result<Self, Failure> {
         let mut map = BTreeMap::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            let (id, reason) =
-                line.split_once(": ").ok_or_else(|| Failure(format!("{}: no reason in: {line}", path.display())))?;
+            let (id, reason) = line.split_once(": ").ok_or_else(|| Failure(format!("{name}: no reason in: {line}")))?;
             let (id, always) = id.strip_prefix("sometimes ").map_or((id, true), |id| (id, false));
             if !known.contains(&id) {
-                return Err(Failure(format!("{}: no test is called {id}", path.display())));
+                return Err(Failure(format!("{name}: no test is called {id}")));
             }
-            map.insert(id.to_owned(), Known { reason: reason.to_owned(), always });
+            if map.insert(id.to_owned(), Known { reason: reason.to_owned(), always }).is_some() {
+                return Err(Failure(format!("{name}: {id} is there twice")));
+            }
         }
         Ok(Self(map))
     }
@@ -54,6 +60,38 @@ impl Expectations {
             (Outcome::Failed(_), Some(_)) => Meaning::KnownFailure,
             (Outcome::Failed(_), None) => Meaning::UnexpectedFailure,
             (Outcome::Missing(_), _) => Meaning::Missing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn meaning(list: &str, outcome: Outcome) -> Meaning {
+        let test = Finished { id: "a.b", core: true, outcome, time: Duration::ZERO };
+        Expectations::parse("list", list, &["a.b"]).unwrap().meaning(&test)
+    }
+
+    #[test]
+    fn meaning_of_each_outcome_beside_each_line() {
+        let failed = || Outcome::Failed("why".into());
+        assert_eq!(meaning("", Outcome::Passed), Meaning::Passed);
+        assert_eq!(meaning("", failed()), Meaning::UnexpectedFailure);
+        assert_eq!(meaning("a.b: reason", Outcome::Passed), Meaning::UnexpectedPass);
+        assert_eq!(meaning("a.b: reason", failed()), Meaning::KnownFailure);
+        assert_eq!(meaning("sometimes a.b: reason", Outcome::Passed), Meaning::Passed);
+        assert_eq!(meaning("sometimes a.b: reason", failed()), Meaning::KnownFailure);
+        assert_eq!(meaning("a.b: reason", Outcome::Missing("root".into())), Meaning::Missing);
+    }
+
+    #[test]
+    fn line_without_a_reason_of_an_unknown_test_or_twice_is_refused() {
+        for (list, word) in [("a.b", "no reason"), ("a.c: reason", "no test"), ("a.b: x\na.b: y", "twice")] {
+            let error = Expectations::parse("list", list, &["a.b"]).unwrap_err();
+            assert!(error.0.contains(word), "{}", error.0);
         }
     }
 }

@@ -158,8 +158,9 @@ impl Lab {
         let code = container.wait()?;
         let output = container.output()?;
         container.delete()?;
-        serde_json::from_str(&output).map_err(|_| {
-            Failure(format!("the probe ended with code {code:?} and said {output:?} {:?}", container.errors()))
+        serde_json::from_str(&output).map_err(|error| {
+            let errors = container.errors();
+            Failure(format!("the probe ended with {code:?} and said {output:?} {errors:?}: {error}"))
         })
     }
 

@@ -132,6 +132,7 @@ fn agent_that_is_not_there_stops_start_and_exec() {
     std::fs::rename(&agent.path, lab.path("away")).unwrap();
     container.op("start").fails(1, "no such file or directory").at("/linux/seccomp/listenerPath");
     container.wait("stopped");
+    container.op("delete").ok();
 
     std::fs::rename(lab.path("away"), &agent.path).unwrap();
     let container = lab.create(&bundle);

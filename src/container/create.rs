@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use nix::errno::Errno;
 
 use super::console::PidfdKind;
+use super::front::Front;
 use super::guard::{Child, Guard, MovedDevices};
 use super::hooks::HookPlaces;
 use super::intel_rdt::Group;
@@ -30,19 +31,29 @@ use crate::sync::frame::{FromInit, ToInit};
 use crate::sync::gate;
 use crate::time::rfc3339;
 
-/// A container and, while this process lives, its child.
+/// A container whose lock is still held and, while this process lives, its child.
 pub(super) struct Created {
     pub container: Container,
     pub child: Child,
+    /// As it stands in the state directory.
+    pub record: Record,
 }
 
-/// Makes the container. With `console` the master of its terminal comes to the other end of that socket.
+impl Created {
+    /// The container alone, for whoever comes next.
+    pub fn release(self) -> Container {
+        drop(self.container.directory.locked());
+        self.container
+    }
+}
+
+/// Makes the container. The master of its terminal, if it has one, comes to `front`.
 pub(super) fn create(
     runtime: &Runtime,
     id: &str,
     bundle: &Bundle,
     options: &CreateOptions,
-    console: Option<OwnedFd>,
+    front: Option<&mut Front>,
 ) -> Result<Created> {
     ids::validate(id)?;
     super::seal::require()?;
@@ -51,7 +62,7 @@ pub(super) fn create(
         id,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        console: match (&options.console_socket, &console) {
+        console: match (&options.console_socket, &front) {
             (Some(_), _) => Console::Socket,
             (None, Some(_)) => Console::Foreground,
             (None, None) => Console::Nobody,
@@ -74,17 +85,16 @@ pub(super) fn create(
         annotations: bundle.config().annotations.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
     };
     check_rootfs(&plan)?;
-    let places = HookPlaces::open(&state)?;
+    let places = if plan.hooks.is_empty() { HookPlaces::default() } else { HookPlaces::open(&state)? };
     let directory = Guard::new(Directory::create(&runtime.root, id)?, runtime.on_warning);
     let Some(dir) = directory.made() else { return Err(unexpected()) };
     activation::plan_notify_socket(dir.path(), &mut plan)?;
     let maker = Maker { runtime, bundle, options, facts, plan, preserve_fds, state, places };
     let lock = dir.lock()?;
-    let made = maker.make(dir, console);
-    drop(lock);
-    let child = match made {
-        Ok(child) => child,
+    let (child, record) = match maker.make(dir, front) {
+        Ok(made) => made,
         Err(error) => {
+            drop(lock);
             drop(directory);
             // The specification's lifecycle goes on with the poststop hooks when a hook fails a creation.
             if error.kind() == ErrorKind::Hook {
@@ -93,8 +103,9 @@ pub(super) fn create(
             return Err(error);
         }
     };
+    lock.leave();
     let Some(directory) = directory.keep() else { return Err(unexpected()) };
-    Ok(Created { container: Container { runtime: runtime.clone(), directory, id: id.to_owned() }, child })
+    Ok(Created { container: Container { runtime: runtime.clone(), directory, id: id.to_owned() }, child, record })
 }
 
 /// Everything that the steps of a creation share.
@@ -110,11 +121,12 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&self, directory: &Directory, console: Option<OwnedFd>) -> Result<Child> {
+    fn make(&self, directory: &Directory, front: Option<&mut Front>) -> Result<(Child, Record)> {
         let on_warning = self.runtime.on_warning;
-        let console = match &self.options.console_socket {
-            Some(path) => Some(console::connect_console(path)?),
-            None => console,
+        let console = match (&self.options.console_socket, front) {
+            (Some(path), _) => Some(console::connect_console(path)?),
+            (None, Some(front)) if self.plan.init.process.terminal => Some(front.console()?),
+            (None, _) => None,
         };
         let joins = Joins::open(&self.plan.init.namespaces)?;
         let cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
@@ -134,7 +146,7 @@ impl Maker<'_> {
         };
         let child = self.settle(directory, &mut record, fds)?;
         cgroup.keep();
-        Ok(child)
+        Ok((child, record))
     }
 
     fn record(&self, cgroup: &Cgroup) -> Record {
@@ -164,6 +176,7 @@ impl Maker<'_> {
             hooks: &self.plan.hooks,
             hook_options: &self.places.options(),
             last_capability: self.facts.last_capability,
+            ignored_signals: self.facts.ignored_signals,
         };
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
         let rdt = self.join_rdt(record, pid)?;

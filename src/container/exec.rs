@@ -44,8 +44,8 @@ pub(super) fn exec(container: &Container, options: &ExecOptions) -> Result<i32> 
     if options.detach {
         return make(container, &record, options, None).map(|_| 0);
     }
-    let front = Front::new()?;
-    let (child, relay) = make(container, &record, options, Some(&front))?;
+    let mut front = Front::new()?;
+    let (child, relay) = make(container, &record, options, Some(&mut front))?;
     front.wait(&child, relay, false, None)
 }
 
@@ -53,7 +53,7 @@ fn make(
     container: &Container,
     record: &Record,
     options: &ExecOptions,
-    front: Option<&Front>,
+    mut front: Option<&mut Front>,
 ) -> Result<(Child, Option<Relay<'static>>)> {
     let runtime = &container.runtime;
     let Some(init) = record.init else { return Err(unexpected()) };
@@ -72,7 +72,7 @@ fn make(
         process: &process,
         pointer,
         no_new_keyring: false,
-        console: match (front, &options.console_socket) {
+        console: match (&front, &options.console_socket) {
             (_, Some(_)) => Console::Socket,
             (Some(_), None) => Console::Foreground,
             (None, None) => Console::Nobody,
@@ -82,10 +82,10 @@ fn make(
     warnings.iter().for_each(runtime.on_warning);
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
     let sub = options.cgroups.iter().map(|text| SubCgroup::parse(text)).collect::<Result<Vec<_>>>()?;
-    let console = match (front, &options.console_socket) {
+    let console = match (&mut front, &options.console_socket) {
         (_, Some(path)) => Some(console::connect_console(path)?),
-        (Some(front), None) => Some(front.console()?),
-        (None, None) => None,
+        (Some(front), None) if plan.init.process.terminal => Some(front.console()?),
+        (_, None) => None,
     };
     let flags = plan.init.namespaces.flags(|_, membership| *membership != Default::default());
     let fds = InitFds {
@@ -105,9 +105,10 @@ fn make(
         hooks: &Hooks::default(),
         hook_options: &HookOptions::default(),
         last_capability: facts.last_capability,
+        ignored_signals: facts.ignored_signals,
     };
     let spawn = Spawn { plan: &plan.spawn, request, fds, on_warning: runtime.on_warning };
-    settle(spawn, options, front.filter(|_| options.console_socket.is_none()))
+    settle(spawn, options, front.as_deref().filter(|_| options.console_socket.is_none()))
 }
 
 fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {

@@ -105,7 +105,7 @@ impl Runtime {
     pub fn create(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
         match &self.helper {
             Some(program) => helper::create(program, self, id, bundle, options).and_then(|()| self.container(id)),
-            None => create::create(self, id, bundle, options, None).map(|created| created.container),
+            None => create::create(self, id, bundle, options, None).map(create::Created::release),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::create::{self, Created};
 use super::front::Front;
-use super::{CreateOptions, RunOptions, Runtime, start};
+use super::{Container, CreateOptions, RunOptions, Runtime, delete, start};
 use crate::bundle::Bundle;
 use crate::error::{Context as _, Kind, Result, Warning};
 
@@ -15,21 +15,25 @@ pub(super) fn run(
     run: &RunOptions,
 ) -> Result<i32> {
     if run.detach {
-        let Created { container, .. } = create::create(runtime, id, bundle, options, None)?;
-        return discard_on_failure(runtime, id, container.start()).map(|()| 0);
+        let Created { container, record, .. } = create::create(runtime, id, bundle, options, None)?;
+        let lock = container.directory.locked();
+        return discard_on_failure(&container, start::start_created(&container, &record, lock)).map(|()| 0);
     }
     if !run.no_subreaper {
         nix::sys::prctl::set_child_subreaper(true).context(|| "prctl PR_SET_CHILD_SUBREAPER")?;
     }
-    let front = Front::new()?;
-    let Created { container, child } = create::create(runtime, id, bundle, options, Some(front.console()?))?;
+    let mut front = Front::new()?;
+    let Created { container, child, record } = create::create(runtime, id, bundle, options, Some(&mut front))?;
+    // Nobody else starts or deletes what this process is about to start.
+    let lock = container.directory.locked();
     let terminal = options.console_socket.is_none() && bundle.config().process.as_ref().is_some_and(|it| it.terminal);
     let finished = terminal.then(|| front.relay()).transpose().and_then(|relay| {
         let listener = start::listen(&container)?;
-        start::open(&container)?;
+        start::open_created(&container, &record)?;
+        drop(lock);
         front.wait(&child, relay, !run.no_subreaper, listener.as_ref())
     });
-    let code = discard_on_failure(runtime, id, finished)?;
+    let code = discard_on_failure(&container, finished)?;
     if !run.keep {
         container.delete(true)?;
     }
@@ -37,10 +41,10 @@ pub(super) fn run(
 }
 
 /// What a failed start left is of no use to anybody.
-fn discard_on_failure<T>(runtime: &Runtime, id: &str, result: Result<T>) -> Result<T> {
+fn discard_on_failure<T>(container: &Container, result: Result<T>) -> Result<T> {
     if result.is_err() {
-        match runtime.container(id).and_then(|container| container.delete(true)) {
-            Err(error) if error.kind() != Kind::NotFound => (runtime.on_warning)(&Warning::ignored(&error)),
+        match delete::delete(container, true) {
+            Err(error) if error.kind() != Kind::NotFound => (container.runtime.on_warning)(&Warning::ignored(&error)),
             _ => {}
         }
     }

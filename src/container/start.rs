@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::notify_socket::{Listener, NotifySocket};
-use super::store::InitProcess;
+use super::store::{InitProcess, Lock, Record};
 use super::{Container, activation, delete, hooks, liveness, seccomp_agent};
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
@@ -19,6 +19,18 @@ use crate::sys;
 pub(super) fn start(container: &Container) -> Result<()> {
     let listener = listen(container)?;
     let init = open(container)?;
+    await_readiness(listener, init)
+}
+
+/// The same for the process that has just created the container and still holds its lock.
+pub(super) fn start_created(container: &Container, record: &Record, lock: Lock<'_>) -> Result<()> {
+    let listener = listen(container)?;
+    let init = open_created(container, record)?;
+    drop(lock);
+    await_readiness(listener, init)
+}
+
+fn await_readiness(listener: Option<Listener>, init: InitProcess) -> Result<()> {
     let Some(listener) = listener else { return Ok(()) };
     let pidfd = match sys::fd::pidfd_open(init.pid) {
         // It ended, and its parent has reaped it already.
@@ -46,8 +58,17 @@ pub(super) fn open(container: &Container) -> Result<InitProcess> {
         Status::Paused => return refused("cannot start a paused container"),
         Status::Creating => return refused("cannot start a container that is being created"),
     }
-    let Some((record, init)) = record.and_then(|record| record.init.map(|init| (record, init))) else {
-        return refused("cannot start a container that has stopped");
+    match record {
+        Some(record) => open_created(container, &record),
+        None => refused("cannot start a container that has stopped"),
+    }
+}
+
+/// Opens the gate of a container that nobody else can have started: the caller holds the lock, and `record` is what the
+/// state directory has.
+pub(super) fn open_created(container: &Container, record: &Record) -> Result<InitProcess> {
+    let Some(init) = record.init else {
+        return Err(Error::new(Kind::Status, "cannot start a container that has stopped"));
     };
     let hooks = if record.poststart_hooks { container.hooks()? } else { Hooks::default() };
     let started = gate::open(container.directory.as_fd(), |listener| {

@@ -68,6 +68,8 @@ pub(crate) struct InitRequest<'a> {
     pub hook_options: &'a HookOptions<'a>,
     /// Highest capability that the kernel knows.
     pub last_capability: u8,
+    /// Signals that the runtime ignores, signal n as bit n-1.
+    pub ignored_signals: u64,
 }
 
 /// What init is born with. Everything else that is open is closed.
@@ -168,7 +170,7 @@ fn prepare(
     close_inherited(request, &fds, sync)?;
     attributes::set_umask(0o022);
     attributes::set_affinity(&plan.process, AffinityMoment::Initial)?;
-    attributes::reset_signals()?;
+    attributes::reset_signals(request.ignored_signals)?;
     fds.cgroup.join_tasks()?;
     let cgroups = cgroup_view(request)?;
     enter_namespaces(request, &fds.joins, born)?;
@@ -348,8 +350,10 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
         console::make(&root, process.console_size, process.uid, socket.as_fd())?;
     }
     // Before the root may become read-only; [`enter_directory`] finds it made.
-    root.make_dir_all(Path::new(OsStr::from_bytes(process.cwd.to_bytes())))
-        .map_err(|error| error.at(pointer::join(&process.pointer, "cwd")))?;
+    if process.cwd.to_bytes() != b"/" {
+        root.make_dir_all(Path::new(OsStr::from_bytes(process.cwd.to_bytes())))
+            .map_err(|error| error.at(pointer::join(&process.pointer, "cwd")))?;
+    }
     masks::apply(plan, &root)?;
     rootfs::seal(plan, &root)?;
     pivot::enter(root, plan.pivot)?;

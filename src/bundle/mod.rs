@@ -39,7 +39,8 @@ impl Bundle {
     /// names the place.
     pub fn load(directory: impl AsRef<Path>) -> Result<Bundle> {
         let directory = directory.as_ref();
-        let directory = directory.canonicalize().context(|| format!("find bundle {}", directory.display()))?;
+        let directory =
+            file::canonical_directory(directory).context(|| format!("find bundle {}", directory.display()))?;
         let path = directory.join("config.json");
         let raw = read_limited(&path)?;
         let config = parse_config(&raw).context(|| format!("parse {}", path.display()))?;

@@ -28,32 +28,35 @@ use crate::plan::namespaces::Kind;
 use crate::plan::{Console, Plan, PlanOptions, ids};
 use crate::state::{State, Status};
 use crate::sync::frame::{FromInit, ToInit};
-use crate::sync::gate;
+use crate::sync::{ParentEnd, gate};
 use crate::time::rfc3339;
 
-/// A container whose lock is still held and, while this process lives, its child.
+/// What comes after the creation.
+pub(super) enum Next<'f> {
+    /// `start`, by anybody: init waits behind the gate.
+    Gate,
+    /// The start, by this process: it has the line to init already. With a [`Front`] the master of the container's
+    /// terminal comes there.
+    Start(Option<&'f mut Front>),
+}
+
+/// A container and, while this process lives, its child.
 pub(super) struct Created {
     pub container: Container,
     pub child: Child,
     /// As it stands in the state directory.
     pub record: Record,
+    /// Init waits at the other end, unless it waits behind the gate. The state directory is locked as long.
+    pub line: Option<ParentEnd>,
 }
 
-impl Created {
-    /// The container alone, for whoever comes next.
-    pub fn release(self) -> Container {
-        drop(self.container.directory.locked());
-        self.container
-    }
-}
-
-/// Makes the container. The master of its terminal, if it has one, comes to `front`.
+/// Makes the container.
 pub(super) fn create(
     runtime: &Runtime,
     id: &str,
     bundle: &Bundle,
     options: &CreateOptions,
-    front: Option<&mut Front>,
+    next: Next<'_>,
 ) -> Result<Created> {
     ids::validate(id)?;
     super::seal::require()?;
@@ -62,10 +65,10 @@ pub(super) fn create(
         id,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        console: match (&options.console_socket, &front) {
+        console: match (&options.console_socket, &next) {
             (Some(_), _) => Console::Socket,
-            (None, Some(_)) => Console::Foreground,
-            (None, None) => Console::Nobody,
+            (None, Next::Start(Some(_))) => Console::Foreground,
+            (None, _) => Console::Nobody,
         },
         cgroup_manager: runtime.manager,
     };
@@ -91,7 +94,7 @@ pub(super) fn create(
     activation::plan_notify_socket(dir.path(), &mut plan)?;
     let maker = Maker { runtime, bundle, options, facts, plan, preserve_fds, state, places };
     let lock = dir.lock()?;
-    let (child, record) = match maker.make(dir, front) {
+    let (child, record, line) = match maker.make(dir, next) {
         Ok(made) => made,
         Err(error) => {
             drop(lock);
@@ -103,9 +106,13 @@ pub(super) fn create(
             return Err(error);
         }
     };
-    lock.leave();
+    match &line {
+        Some(_) => lock.leave(),
+        None => drop(lock),
+    }
     let Some(directory) = directory.keep() else { return Err(unexpected()) };
-    Ok(Created { container: Container { runtime: runtime.clone(), directory, id: id.to_owned() }, child, record })
+    let container = Container { runtime: runtime.clone(), directory, id: id.to_owned() };
+    Ok(Created { container, child, record, line })
 }
 
 /// Everything that the steps of a creation share.
@@ -121,11 +128,15 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&self, directory: &Directory, front: Option<&mut Front>) -> Result<(Child, Record)> {
+    fn make(&self, directory: &Directory, next: Next<'_>) -> Result<(Child, Record, Option<ParentEnd>)> {
         let on_warning = self.runtime.on_warning;
-        let console = match (&self.options.console_socket, front) {
+        let gate = match next {
+            Next::Gate => Some(gate::listen(directory.as_fd())?),
+            Next::Start(_) => None,
+        };
+        let console = match (&self.options.console_socket, next) {
             (Some(path), _) => Some(console::connect_console(path)?),
-            (None, Some(front)) if self.plan.init.process.terminal => Some(front.console()?),
+            (None, Next::Start(Some(front))) if self.plan.init.process.terminal => Some(front.console()?),
             (None, _) => None,
         };
         let joins = Joins::open(&self.plan.init.namespaces)?;
@@ -138,15 +149,15 @@ impl Maker<'_> {
         made.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
         record.cgroup = made.record().clone();
         let fds = InitFds {
-            gate: Some(gate::listen(directory.as_fd())?),
+            gate,
             cgroup: made.join_descriptors()?,
             joins,
             console,
             sources: self.plan.init.rootfs.as_ref().map(Sources::open).transpose()?.unwrap_or_default(),
         };
-        let child = self.settle(directory, &mut record, fds)?;
+        let (child, line) = self.settle(directory, &mut record, fds)?;
         cgroup.keep();
-        Ok((child, record))
+        Ok((child, record, line))
     }
 
     fn record(&self, cgroup: &Cgroup) -> Record {
@@ -162,8 +173,9 @@ impl Maker<'_> {
         }
     }
 
-    /// From the clone to a waiting init whose state is on disk.
-    fn settle(&self, directory: &Directory, record: &mut Record, fds: InitFds) -> Result<Child> {
+    /// From the clone to a waiting init whose state is on disk; with the line to it unless it waits behind the gate.
+    fn settle(&self, directory: &Directory, record: &mut Record, fds: InitFds) -> Result<(Child, Option<ParentEnd>)> {
+        let gated = fds.gate.is_some();
         let on_warning = self.runtime.on_warning;
         let Hooks { prestart, create_runtime, .. } = &self.plan.hooks;
         let stop_at_rootfs = !prestart.is_empty() || !create_runtime.is_empty() || !self.plan.net_devices.is_empty();
@@ -179,6 +191,10 @@ impl Maker<'_> {
             ignored_signals: self.facts.ignored_signals,
         };
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
+        // While init is at work.
+        let process = &self.plan.init.process;
+        raise_limits(pid, &process.pointer, &process.rlimits)?;
+        let identity = liveness::identify(pid)?;
         let rdt = self.join_rdt(record, pid)?;
         let mut devices = None;
         loop {
@@ -192,11 +208,14 @@ impl Maker<'_> {
                 _ => return Err(unexpected()),
             }
         }
+        record.init = Some(identity);
         self.finish(directory, record, pid, child.made())?;
-        sync.send(&ToInit::Continue)?;
+        if gated {
+            sync.send(&ToInit::Continue)?;
+        }
         rdt.and_then(Guard::keep);
         devices.and_then(Guard::keep);
-        child.keep().ok_or_else(unexpected)
+        Ok((child.keep().ok_or_else(unexpected)?, (!gated).then_some(sync)))
     }
 
     fn join_rdt(&self, record: &mut Record, pid: i32) -> Result<Option<Guard<Group>>> {
@@ -220,11 +239,8 @@ impl Maker<'_> {
         Ok(Some(Guard::new(MovedDevices { moved: Some(moved), namespace }, self.runtime.on_warning)))
     }
 
-    /// Init waits: limits, state, pid file.
-    fn finish(&self, directory: &Directory, record: &mut Record, pid: i32, child: Option<&Child>) -> Result<()> {
-        let process = &self.plan.init.process;
-        raise_limits(pid, &process.pointer, &process.rlimits)?;
-        record.init = Some(liveness::identify(pid)?);
+    /// Init waits: state, pid file.
+    fn finish(&self, directory: &Directory, record: &Record, pid: i32, child: Option<&Child>) -> Result<()> {
         directory.save(record)?;
         if let (Some(socket), Some(child)) = (&self.options.pidfd_socket, child) {
             console::send_pidfd(socket, child.pidfd.as_fd(), PidfdKind::Init)?;

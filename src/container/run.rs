@@ -1,6 +1,6 @@
 //! `run`: create, start, wait and delete in one.
 
-use super::create::{self, Created};
+use super::create::{self, Created, Next};
 use super::front::Front;
 use super::{Container, CreateOptions, RunOptions, Runtime, delete, start};
 use crate::bundle::Bundle;
@@ -15,29 +15,31 @@ pub(super) fn run(
     run: &RunOptions,
 ) -> Result<i32> {
     if run.detach {
-        let Created { container, record, .. } = create::create(runtime, id, bundle, options, None)?;
-        let lock = container.directory.locked();
-        return discard_on_failure(&container, start::start_created(&container, &record, lock)).map(|()| 0);
+        let created = create::create(runtime, id, bundle, options, Next::Start(None))?;
+        return discard_on_failure(&created.container, start::start_created(&created)).map(|()| 0);
     }
     if !run.no_subreaper {
         nix::sys::prctl::set_child_subreaper(true).context(|| "prctl PR_SET_CHILD_SUBREAPER")?;
     }
     let mut front = Front::new()?;
-    let Created { container, child, record } = create::create(runtime, id, bundle, options, Some(&mut front))?;
-    // Nobody else starts or deletes what this process is about to start.
-    let lock = container.directory.locked();
+    let created = create::create(runtime, id, bundle, options, Next::Start(Some(&mut front)))?;
     let terminal = options.console_socket.is_none() && bundle.config().process.as_ref().is_some_and(|it| it.terminal);
-    let finished = terminal.then(|| front.relay()).transpose().and_then(|relay| {
-        let listener = start::listen(&container)?;
-        start::open_created(&container, &record)?;
-        drop(lock);
-        front.wait(&child, relay, !run.no_subreaper, listener.as_ref())
-    });
-    let code = discard_on_failure(&container, finished)?;
+    let code = discard_on_failure(&created.container, wait(&created, &front, terminal, run))?;
     if !run.keep {
-        container.delete(true)?;
+        created.container.delete(true)?;
     }
     Ok(code)
+}
+
+/// Starts what was created, and waits for its end.
+fn wait(created: &Created, front: &Front, terminal: bool, run: &RunOptions) -> Result<i32> {
+    // Nobody else starts or deletes what this process is about to start.
+    let lock = created.container.directory.locked();
+    let relay = terminal.then(|| front.relay()).transpose()?;
+    let listener = start::listen(&created.container)?;
+    start::open_line(created)?;
+    drop(lock);
+    front.wait(&created.child, relay, !run.no_subreaper, listener.as_ref())
 }
 
 /// What a failed start left is of no use to anybody.

@@ -1,10 +1,13 @@
 //! Whole files. What the standard library does besides (a second close-on-exec, a look at the size, which procfs does not
 //! have, reads of 32 bytes after that) is more than half of the calls of a small program.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::path::Arg;
 
 /// More than what is read at most times; a page less than what makes the stack grow noticeably.
@@ -18,6 +21,15 @@ pub(crate) fn open(path: impl Arg) -> Result<OwnedFd, Errno> {
 /// The same, relative to `directory`, with `flags`.
 pub(crate) fn open_at(directory: impl AsFd, path: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
     openat(directory, path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
+}
+
+/// The path of the directory `path` without symbolic links, as the kernel says it (`ENOTDIR` for anything else, `ENOENT` for
+/// one outside of the root).
+pub(crate) fn canonical_directory(path: impl Arg) -> Result<PathBuf, Errno> {
+    let directory = open_at(CWD, path, OFlags::PATH | OFlags::DIRECTORY)?;
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let path = readlinkat(CWD, link, Vec::with_capacity(256)).map_err(errno)?.into_bytes();
+    if path.first() == Some(&b'/') { Ok(PathBuf::from(OsString::from_vec(path))) } else { Err(Errno::ENOENT) }
 }
 
 /// All of the file at `path`.

@@ -30,6 +30,7 @@ fn run(words: impl Iterator<Item = OsString>) -> Result<ExitCode, Failure> {
         Request::Version => return Ok(cli::version::print()?),
     };
     globals.open_log()?;
+    globals.open_timings()?;
     dispatch(&globals, words)
 }
 

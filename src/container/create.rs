@@ -30,6 +30,7 @@ use crate::state::{State, Status};
 use crate::sync::frame::{FromInit, ToInit};
 use crate::sync::{ParentEnd, gate};
 use crate::time::rfc3339;
+use crate::timings;
 
 /// What comes after the creation.
 pub(super) enum Next<'f> {
@@ -74,6 +75,7 @@ pub(super) fn create(
     };
     let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
     warnings.iter().for_each(runtime.on_warning);
+    timings::mark("planned");
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
     let state = State {
@@ -148,6 +150,7 @@ impl Maker<'_> {
         let Some(made) = cgroup.made_mut() else { return Err(unexpected()) };
         made.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
         record.cgroup = made.record().clone();
+        timings::mark("cgroups made");
         let fds = InitFds {
             gate,
             cgroup: made.join_descriptors()?,
@@ -191,6 +194,7 @@ impl Maker<'_> {
             ignored_signals: self.facts.ignored_signals,
         };
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
+        timings::mark("init made");
         // While init is at work.
         let process = &self.plan.init.process;
         raise_limits(pid, &process.pointer, &process.rlimits)?;
@@ -208,8 +212,10 @@ impl Maker<'_> {
                 _ => return Err(unexpected()),
             }
         }
+        timings::mark("init ready");
         record.init = Some(identity);
         self.finish(directory, record, pid, child.made())?;
+        timings::mark("state kept");
         if gated {
             sync.send(&ToInit::Continue)?;
         }

@@ -25,6 +25,7 @@ use crate::plan::{Console, ExecPlan, ExecRequest};
 use crate::state::Status;
 use crate::sync::ParentEnd;
 use crate::sync::frame::{FromInit, ToInit};
+use crate::timings;
 
 /// Runs the process: its exit code, or 0 when detached.
 pub(super) fn exec(container: &Container, options: &ExecOptions) -> Result<i32> {
@@ -135,7 +136,9 @@ fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Res
     let process = &request.plan.process;
     let Spawned { child, pid, sync } = spawn::spawn(spawn)?;
     let Some(made) = child.made() else { return Err(unexpected()) };
+    timings::mark("process made");
     let (FromInit::Ready, _) = expect(&sync, Some(made), on_warning)? else { return Err(unexpected()) };
+    timings::mark("process ready");
     raise_limits(pid, &process.pointer, &process.rlimits)?;
     if let Some(socket) = &options.pidfd_socket {
         console::send_pidfd(socket, made.pidfd.as_fd(), PidfdKind::Exec)?;
@@ -146,6 +149,7 @@ fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Res
     let relay = front.filter(|_| process.terminal).map(Front::relay).transpose()?;
     sync.send(&ToInit::Continue)?;
     await_execution(&sync, &request, pid)?;
+    timings::mark("program executed");
     child.keep().ok_or_else(unexpected).map(|child| (child, relay))
 }
 

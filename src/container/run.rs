@@ -5,6 +5,7 @@ use super::front::Front;
 use super::{Container, CreateOptions, RunOptions, Runtime, delete, start};
 use crate::bundle::Bundle;
 use crate::error::{Context as _, Kind, Result, Warning};
+use crate::timings;
 
 /// Runs the container to its end, or with `detach` to its start.
 pub(super) fn run(
@@ -27,6 +28,7 @@ pub(super) fn run(
     let code = discard_on_failure(&created.container, wait(&created, &front, terminal, run))?;
     if !run.keep {
         created.container.delete(true)?;
+        timings::mark("deleted");
     }
     Ok(code)
 }
@@ -39,7 +41,9 @@ fn wait(created: &Created, front: &Front, terminal: bool, run: &RunOptions) -> R
     let listener = start::listen(&created.container)?;
     start::open_line(created)?;
     drop(lock);
-    front.wait(&created.child, relay, !run.no_subreaper, listener.as_ref())
+    let code = front.wait(&created.child, relay, !run.no_subreaper, listener.as_ref());
+    timings::mark("program ended");
+    code
 }
 
 /// What a failed start left is of no use to anybody.

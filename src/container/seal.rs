@@ -22,7 +22,7 @@ use nix::unistd::{AccessFlags, access};
 use rustix::fs::{CWD, OFlags};
 
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::sys;
+use crate::{sys, timings};
 
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
@@ -59,6 +59,7 @@ pub fn seal() -> Result<()> {
     // What the caller left open goes to no hook and no helper program; `--preserve-fds` hands some on at the end.
     sys::fd::cloexec_from(3).context(|| "mark descriptors close-on-exec")?;
     SEALED.store(true, Ordering::Relaxed);
+    timings::mark("sealed");
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::state::Status;
 use crate::sync::frame::{FromInit, ToInit};
 use crate::sync::gate;
-use crate::sys;
+use crate::{sys, timings};
 
 /// Lets init execute the program, and passes its readiness on if a service manager waits for it.
 pub(super) fn start(container: &Container) -> Result<()> {
@@ -99,6 +99,7 @@ fn hand_over(container: &Container, record: &Record, init: InitProcess, listener
 
 /// The poststart hooks, if the program runs.
 fn conclude(container: &Container, record: &Record, init: InitProcess, started: Result<()>) -> Result<InitProcess> {
+    timings::mark("program executed");
     let finished = started.and_then(|()| match record.poststart_hooks {
         true => hooks::run_poststart(&container.hooks()?, &record.state(Status::Running, init.pid)),
         false => Ok(()),

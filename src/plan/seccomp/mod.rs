@@ -25,8 +25,8 @@
 mod program;
 mod rules;
 mod syscalls;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 mod words;
 
 use std::ffi::CString;

@@ -1,4 +1,4 @@
-//! The engines' own profiles, and the comparison with libseccomp (contrib/seccomp-reference).
+//! The engines' own profiles, and the comparison with libseccomp (contrib/checks/seccomp).
 
 use std::collections::HashMap;
 use std::fs;
@@ -106,7 +106,7 @@ fn compile_dockers_profile_is_short() {
 /// One random profile in a hundred may differ: libseccomp 2.5.4 sometimes compares the architecture in place of the
 /// number, because it drops the load where a block of conditions is shared.
 #[test]
-#[ignore = "needs libseccomp: contrib/seccomp-reference/run"]
+#[ignore = "needs libseccomp: contrib/checks/seccomp"]
 fn compile_and_libseccomp_decide_alike() {
     let directory = std::env::var_os("CORACLE_SECCOMP_REFERENCE").expect("CORACLE_SECCOMP_REFERENCE is set");
     let (mut compared, mut profiles) = (0_u64, 0);

@@ -116,6 +116,8 @@ mod container;
 mod error;
 mod features;
 pub(crate) mod fs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod plan;

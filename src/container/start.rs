@@ -50,7 +50,7 @@ pub(super) fn open(container: &Container) -> Result<InitProcess> {
         return refused("cannot start a container that has stopped");
     };
     let hooks = if record.poststart_hooks { container.hooks()? } else { Hooks::default() };
-    let started = gate::open(container.directory.as_fd(), |listener| {
+    let started = gate::open(container.directory.as_fd(), container.runtime.on_warning, |listener| {
         let notify = container.seccomp_notify()?;
         seccomp_agent::hand_over(&notify, &record.state(Status::Created, init.pid), init.pid, listener)
     });

@@ -26,7 +26,8 @@ pub fn config(bytes: &[u8]) {
 }
 
 fn create(config: &Config, facts: &HostFacts) {
-    for (console, cgroup_manager) in [(Console::Socket, CgroupManager::Cgroupfs), (Console::Nobody, CgroupManager::Systemd)]
+    for (console, cgroup_manager) in
+        [(Console::Socket, CgroupManager::Cgroupfs), (Console::Nobody, CgroupManager::Systemd)]
     {
         let options = PlanOptions { id: "fuzzed", no_pivot: false, no_new_keyring: false, console, cgroup_manager };
         if let Some((_, warnings)) = told(Plan::new(config, Path::new("/bundle"), facts, &options)) {
@@ -40,7 +41,8 @@ fn create(config: &Config, facts: &HostFacts) {
 
 fn exec(config: &Config, process: &Process, facts: &HostFacts) {
     let console = Console::Nobody;
-    let request = ExecRequest { id: "fuzzed", init_pid: 7, process, pointer: "/process", no_new_keyring: true, console };
+    let request =
+        ExecRequest { id: "fuzzed", init_pid: 7, process, pointer: "/process", no_new_keyring: true, console };
     if let Some((_, warnings)) = told(ExecPlan::new(config, facts, &request)) {
         one_line(&warnings);
     }

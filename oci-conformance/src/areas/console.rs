@@ -32,7 +32,7 @@ fn on_terminal(
     while_running: impl FnOnce(&mut std::fs::File) -> Verdict,
 ) -> Result<Value, Failure> {
     config["process"]["terminal"] = json!(true);
-    let mut all = vec!["to:/work/out"];
+    let mut all = vec!["to:/place/out"];
     all.extend(actions);
     config::set_actions(&mut config, &all);
     let container = lab.container("a", &config)?;

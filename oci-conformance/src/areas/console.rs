@@ -50,7 +50,7 @@ fn on_terminal(
     container.start()?;
     while_running(&mut master)?;
     container.wait()?;
-    let out = container.root().join("work/out");
+    let out = container.root().join("place/out");
     wait_for(&out)?;
     let said = serde_json::from_str(&std::fs::read_to_string(out)?)?;
     container.delete()?;

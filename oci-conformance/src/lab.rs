@@ -65,7 +65,7 @@ impl Answer {
 }
 
 /// Directories of every root file system.
-const DIRECTORIES: [&str; 9] = ["proc", "sys", "dev", "tmp", "data", "etc", "run", "work", "deep/er"];
+const DIRECTORIES: [&str; 9] = ["proc", "sys", "dev", "tmp", "data", "etc", "run", "place", "deep/er"];
 
 impl Lab {
     /// `probe` is a copy of this program; the directory is `parent/tag`.

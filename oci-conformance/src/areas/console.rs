@@ -32,7 +32,7 @@ fn on_terminal(
     while_running: impl FnOnce(&mut std::fs::File) -> Verdict,
 ) -> Result<Value, Failure> {
     config["process"]["terminal"] = json!(true);
-    let mut all = vec!["to:/work/out"];
+    let mut all = vec!["to:/place/out"];
     all.extend(actions);
     config::set_actions(&mut config, &all);
     let container = lab.container("a", &config)?;
@@ -50,7 +50,7 @@ fn on_terminal(
     container.start()?;
     while_running(&mut master)?;
     container.wait()?;
-    let out = container.root().join("work/out");
+    let out = container.root().join("place/out");
     wait_for(&out)?;
     let said = serde_json::from_str(&std::fs::read_to_string(out)?)?;
     container.delete()?;

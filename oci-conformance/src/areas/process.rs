@@ -87,13 +87,13 @@ fn cwd(lab: &Lab) -> Verdict {
 
 fn cwd_of_user(lab: &Lab) -> Verdict {
     use std::os::unix::fs::PermissionsExt;
-    let mut config = config::with("/process/cwd", json!("/work"));
+    let mut config = config::with("/process/cwd", json!("/place"));
     config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
     let said = lab.ask_in("a", &config, &["facts"], |root| {
-        std::os::unix::fs::chown(root.join("work"), Some(1000), Some(1000))?;
-        Ok(std::fs::set_permissions(root.join("work"), std::fs::Permissions::from_mode(0o700))?)
+        std::os::unix::fs::chown(root.join("place"), Some(1000), Some(1000))?;
+        Ok(std::fs::set_permissions(root.join("place"), std::fs::Permissions::from_mode(0o700))?)
     })?;
-    equal("cwd", &said["facts"]["cwd"], &json!("/work"))
+    equal("cwd", &said["facts"]["cwd"], &json!("/place"))
 }
 
 fn exit_code(lab: &Lab) -> Verdict {

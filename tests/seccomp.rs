@@ -213,7 +213,8 @@ fn call_of_x32_is_killed_unless_listed() {
 #[test]
 fn call_newer_than_the_profile_does_not_exist() {
     let lab = Lab::new();
-    let mut strict = profile("SCMP_ACT_ERRNO", json!([{"names": ["execve", "exit_group"], "action": "SCMP_ACT_ALLOW"}]));
+    let mut strict =
+        profile("SCMP_ACT_ERRNO", json!([{"names": ["execve", "exit_group"], "action": "SCMP_ACT_ALLOW"}]));
     strict["defaultErrnoRet"] = json!(95);
     strict["architectures"] = json!(["SCMP_ARCH_X86_64"]);
     assert_eq!(errno(&lab, Way::Syscall, MKDIR, strict.clone()), 95, "a call that the profile could have named");
@@ -290,9 +291,8 @@ fn program_that_cannot_be_executed_under_a_filter_that_refuses_all_does_not_hang
 fn every_supported_flag_loads_and_every_other_is_refused() {
     let lab = Lab::new();
     let features: Value = serde_json::from_str(&lab.cmd(&["features"]).no_log().output().stdout).unwrap();
-    let words = |list: &str| -> Vec<String> {
-        serde_json::from_value(features["linux"]["seccomp"][list].clone()).unwrap()
-    };
+    let words =
+        |list: &str| -> Vec<String> { serde_json::from_value(features["linux"]["seccomp"][list].clone()).unwrap() };
     let supported = words("supportedFlags");
     assert!(supported.len() >= 3, "{supported:?}");
     for flag in words("knownFlags") {

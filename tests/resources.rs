@@ -239,7 +239,8 @@ fn memory_limit_kills_and_events_tell_until_the_end() {
     let expected = json!({"type": "oom", "id": container.id}).to_string();
     let is_oom = |line: &str| serde_json::from_str::<Value>(line).unwrap().to_string() == expected;
     eventually("the event is told", || events.stdout().lines().any(is_oom));
-    assert!(number(&stats(&container)["memory"]["usage"]["failcnt"]) > 0);
+    let most = number(&stats(&container)["memory"]["usage"]["max"]);
+    assert!(most > 23 * MIB && most <= 24 * MIB, "{most}");
     assert_eq!(container.status(), "running");
     container.stop();
     let told = events.wait().ok().stdout;
@@ -422,7 +423,7 @@ fn delete_does_not_sleep() {
         let script = format!("exec strace -f -o {} \"$@\"", trace.display());
         container.with_cmd("delete", &["--force"], &[]).after(&script).output().ok();
         let text = fs::read_to_string(&trace).unwrap();
-        assert!(text.contains("rmdir("), "{text}");
+        assert!(text.contains("rmdir(") || text.contains("AT_REMOVEDIR"), "{text}");
         let sleeps: Vec<&str> = text.lines().filter(|line| line.contains("nanosleep(")).collect();
         assert!(sleeps.is_empty(), "shared pids {shared_pids}: {sleeps:#?}");
     }

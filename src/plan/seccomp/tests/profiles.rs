@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use seccompiler::sock_filter;
 
-use super::super::syscalls::{Family, X86};
+use super::super::syscalls::{ARM, ARM_PRIVATE, Family, POWER, RISCV, S390, X86};
 use super::super::{Filter, SeccompConfig};
 use super::evaluate::Profile;
 use super::interpreter::{Call, check, run};
@@ -39,7 +39,7 @@ fn calls(config: &SeccompConfig, family: &Family, mut visit: impl FnMut(&Call)) 
     }
     for audit in family.columns.iter().map(|column| column.audit).chain([0xC000_00B7]) {
         for base in [0, 0x4000_0000] {
-            for number in (0..1024).chain([0x3fff_fffe, 0x3fff_ffff]) {
+            for number in (0..1024).chain(ARM_PRIVATE..ARM_PRIVATE + 16).chain([0x3fff_fffe, 0x3fff_ffff]) {
                 let call = |args| Call { audit, number: base | number, args, big_endian: family.big_endian };
                 visit(&call([1, 2, 3, 4, 5, 6]));
                 for args in arguments.get(&number).into_iter().flatten() {
@@ -101,7 +101,18 @@ fn compile_dockers_profile_is_short() {
     assert!(three < 250 && one < 80, "{three} instructions for three architectures, {one} for one");
 }
 
-/// CORACLE_SECCOMP_REFERENCE is a directory of profiles NAME.json with libseccomp's program for each, NAME.bpf.
+fn family(path: &Path) -> &'static Family {
+    match path.file_stem().and_then(|stem| Path::new(stem).extension()?.to_str()) {
+        Some("x86") => &X86,
+        Some("arm") => &ARM,
+        Some("riscv") => &RISCV,
+        Some("power") => &POWER,
+        Some("s390") => &S390,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// CORACLE_SECCOMP_REFERENCE is a directory of profiles NAME.FAMILY.json with libseccomp's program for each in .bpf.
 ///
 /// One random profile in a hundred may differ: libseccomp 2.5.4 sometimes compares the architecture in place of the
 /// number, because it drops the load where a block of conditions is shared.
@@ -118,9 +129,10 @@ fn compile_and_libseccomp_decide_alike() {
         }
         let config: SeccompConfig = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let reference = read_program(&path.with_extension("bpf"));
-        let program = compile(&config);
+        let family = family(&path);
+        let program = Filter::for_family(family, &config, "/linux/seccomp", None).unwrap().0.unwrap().program;
         let mut first = None;
-        calls(&config, &X86, |call| {
+        calls(&config, family, |call| {
             let (ours, theirs) = (run(&program, call).0, run(&reference, call).0);
             // map_shadow_stack of x32 is in the kernel's list and not in libseccomp's.
             if ours != theirs && first.is_none() && call.number != 0x4000_01c5 {

@@ -185,7 +185,8 @@ fn attack_7_console_through_links_stays_inside() {
         prepare(&bundle);
         let socket = ConsoleSocket::new(&lab);
         let id = lab.id();
-        let run = lab.cmd(&["run", "--bundle", bundle.str(), "--console-socket", socket.str(), "--detach", &id]).output();
+        let run =
+            lab.cmd(&["run", "--bundle", bundle.str(), "--console-socket", socket.str(), "--detach", &id]).output();
         (run, socket)
     };
     // Neither the devpts nor /dev is covered: the image brings all of it.
@@ -197,10 +198,10 @@ fn attack_7_console_through_links_stays_inside() {
     });
     assert_eq!(run.code(), 1, "a terminal from no devpts: {run:#?}");
     // /dev/console alone is a link.
-    let (run, socket) = terminal(
-        |c| c["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/dev"),
-        &|bundle| symlink(sentinel.path.join("console"), bundle.root("dev/console")).unwrap(),
-    );
+    let (run, socket) =
+        terminal(|c| c["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/dev"), &|bundle| {
+            symlink(sentinel.path.join("console"), bundle.root("dev/console")).unwrap()
+        });
     run.ok();
     let text = socket.terminal().read_until("all of it").replace('\r', "");
     let table: String = text.lines().filter(|line| line.contains(" - ")).map(|line| format!("{line}\n")).collect();

@@ -136,7 +136,8 @@ const SPECIAL: &[&str] = &["copy-symlink", "dest-nofollow", "idmap", "ridmap", "
 
 fn entries(words: &str, on: On, source: &Path) -> Vec<Value> {
     let mut options: Vec<&str> = words.split(',').collect();
-    let tmpfs = |options: &[&str]| json!({"destination": "/tried", "type": "tmpfs", "source": "tmpfs", "options": options});
+    let tmpfs =
+        |options: &[&str]| json!({"destination": "/tried", "type": "tmpfs", "source": "tmpfs", "options": options});
     match on {
         New => vec![tmpfs(&options)],
         Bind | Flagged => {
@@ -172,7 +173,10 @@ fn differences(expected: &str, table: &str) -> Vec<String> {
             };
             if there == absent {
                 let not = if absent { "not " } else { "" };
-                found.push(format!("{not}{word} expected at {point}: {} {} {}", line.options, line.tags, line.super_options));
+                found.push(format!(
+                    "{not}{word} expected at {point}: {} {} {}",
+                    line.options, line.tags, line.super_options
+                ));
             }
         }
     }
@@ -222,7 +226,8 @@ fn every_word_alone_is_seen_in_the_mount_table() {
 fn table_has_every_word_of_features() {
     let lab = Lab::new();
     let features: Value = serde_json::from_str(&lab.cmd(&["features"]).output().ok().stdout).unwrap();
-    let tried: Vec<&str> = TABLE.iter().flat_map(|(words, ..)| words.split(',')).chain(SPECIAL.iter().copied()).collect();
+    let tried: Vec<&str> =
+        TABLE.iter().flat_map(|(words, ..)| words.split(',')).chain(SPECIAL.iter().copied()).collect();
     let promised = features["mountOptions"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
     let missing: Vec<&str> = promised.filter(|word| !tried.contains(word)).collect();
     assert!(missing.is_empty(), "never tried: {missing:?}");
@@ -254,9 +259,7 @@ fn special(name: &str, mount: Value, script: &str, expected: &str) {
 
 #[test]
 fn special_words_do_what_they_say() {
-    let bind = |source: &str, destination: &str, options: &[&str]| {
-        json!({"destination": destination, "type": "bind", "source": source, "options": options})
-    };
+    let bind = |source: &str, destination: &str, options: &[&str]| json!({"destination": destination, "type": "bind", "source": source, "options": options});
     special(
         "tmpcopyup",
         json!({"destination": "/full", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}),

@@ -51,7 +51,8 @@ fn life_of_a_container_is_whole() {
         assert_eq!(container.status(), "created");
         container.op("start").ok();
         let open = "exec 3</etc 5</root 7</etc/passwd";
-        let script = "cat /proc/self/mountinfo; ls /proc/self/fd | wc -l; touch /x 2>&1; cat /dev/null; wc -c </proc/keys";
+        let script =
+            "cat /proc/self/mountinfo; ls /proc/self/fd | wc -l; touch /x 2>&1; cat /dev/null; wc -c </proc/keys";
         let text = container.with_cmd("exec", &[], &["sh", "-c", script]).after(open).output().ok().stdout;
         let table: String = text.lines().filter(|line| line.contains(" - ")).map(|line| format!("{line}\n")).collect();
         let at = |point: &str| mount_at(&table, point);
@@ -83,7 +84,10 @@ fn mounts_and_devices_are_made() {
             add(c, json!({"destination": "/v", "source": volume, "options": ["rbind", "ro", "nosuid", "noatime"]}));
             add(c, json!({"destination": "/s", "source": volume, "options": ["bind", "shared"]}));
             add(c, json!({"destination": "/file", "source": lab.path("file"), "options": ["bind", "ro"]}));
-            add(c, json!({"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "size=64k", "sync"]}));
+            add(
+                c,
+                json!({"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "size=64k", "sync"]}),
+            );
             add(c, json!({"destination": "/t", "options": ["remount", "bind", "rw"]}));
             add(c, json!({"destination": "/full", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}));
             c["linux"]["devices"] =
@@ -106,8 +110,15 @@ fn mounts_and_devices_are_made() {
 fn user_namespace_and_terminal_work() {
     each(|lab| {
         let bundle = lab.bundle(|c| {
-            args(c, &["sh", "-c", "id -u; tty; cat /proc/self/uid_map; grep -c devpts.*/console /proc/self/mountinfo; \
-                                  grep -c '/console.*devpts' /proc/self/mountinfo; echo all of it"]);
+            args(
+                c,
+                &[
+                    "sh",
+                    "-c",
+                    "id -u; tty; cat /proc/self/uid_map; grep -c devpts.*/console /proc/self/mountinfo; \
+                                  grep -c '/console.*devpts' /proc/self/mountinfo; echo all of it",
+                ],
+            );
             c["process"]["terminal"] = json!(true);
             c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
             let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
@@ -116,11 +127,13 @@ fn user_namespace_and_terminal_work() {
         });
         lab.give(&bundle.root(""), 100_000);
         let socket = ConsoleSocket::new(lab);
-        let words = ["run", "--bundle", bundle.str(), "--console-socket", socket.str(), "--detach", &lab.id()];
+        let container = harness::Container { lab, id: lab.id() };
+        let words = ["run", "--bundle", bundle.str(), "--console-socket", socket.str(), "--detach", &container.id];
         lab.cmd(&words).output().ok();
         let text = socket.terminal().read_until("all of it").replace('\r', "");
         let words: Vec<&str> = text.split_whitespace().collect();
         assert_eq!(words, ["0", "/dev/pts/0", "0", "100000", "65536", "0", "1", "all", "of", "it"], "{text}");
+        container.with("delete", &["--force"], &[]).ok();
     });
 }
 
@@ -179,7 +192,9 @@ fn what_cannot_be_done_is_a_clear_error() {
     lab.without = "mount_setattr".to_owned();
     let last = lab.bundle(|_| ()).config["mounts"].as_array().unwrap().len();
     let at = format!("/mounts/{last}");
-    with(&lab, bind(&["rbind", "rro"])).fails(1, "recursive mount attributes need mount_setattr(2) (Linux 5.12)").at(&at);
+    with(&lab, bind(&["rbind", "rro"]))
+        .fails(1, "recursive mount attributes need mount_setattr(2) (Linux 5.12)")
+        .at(&at);
     let idmap = "idmap=uids=0-1000-10;gids=0-1000-10";
     with(&lab, bind(&["rbind", idmap])).fails(1, "Linux 5.12").at(&at);
     lab.without = "open_tree".to_owned();

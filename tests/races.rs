@@ -210,7 +210,8 @@ fn attack_3_proc_exchanged_is_an_ordinary_directory_or_fails() {
     let lab = Lab::new();
     own_mounts();
     let mut bundle = lab.bundle(|c| {
-        let script = "test -e /decoy/self && echo decoyed; for d in /proc /link; do test -e $d/self && echo there; done; true";
+        let script =
+            "test -e /decoy/self && echo decoyed; for d in /proc /link; do test -e $d/self && echo there; done; true";
         args(c, &["sh", "-c", script]);
         without_mounts_below(c, "/sys");
         c["linux"]["maskedPaths"] = json!([]);

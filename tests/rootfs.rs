@@ -38,7 +38,12 @@ fn root_on_overlayfs_is_written_to_its_upper_directory() {
     for name in ["upper", "work"] {
         fs::create_dir(layer(name)).unwrap();
     }
-    let data = format!("lowerdir={},upperdir={},workdir={}", bundle.root("").display(), layer("upper").display(), layer("work").display());
+    let data = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        bundle.root("").display(),
+        layer("upper").display(),
+        layer("work").display()
+    );
     let merged = lab.path("merged");
     let overlay = Mounted::new("overlay", &merged, MsFlags::empty(), &data);
     let mut config = bundle.config.clone();
@@ -147,8 +152,10 @@ fn cgroups_are_seen_with_and_without_a_namespace() {
             }
         });
         let text = lab.run(&bundle).ok().stdout;
-        let mounts: Vec<_> = parse_mounts(&table(&text)).into_iter().filter(|line| line.point.starts_with("/sys/fs/cgroup")).collect();
-        let groups: Vec<&str> = text.lines().filter(|line| line.split(':').count() == 3 && !line.contains(" - ")).collect();
+        let mounts: Vec<_> =
+            parse_mounts(&table(&text)).into_iter().filter(|line| line.point.starts_with("/sys/fs/cgroup")).collect();
+        let groups: Vec<&str> =
+            text.lines().filter(|line| line.split(':').count() == 3 && !line.contains(" - ")).collect();
         let hierarchies = groups.iter().filter(|line| !line.starts_with("0::")).count();
         // A tmpfs and one mount for each hierarchy, or cgroup2 alone.
         assert!(mounts.len() > hierarchies, "{text}");
@@ -232,12 +239,15 @@ fn device_that_conflicts_with_a_file_is_refused() {
         lab.run(&bundle)
     };
     let list = json!([device("/opt/zero")]);
-    run(list.clone(), &|bundle| fs::write(bundle.root("opt/zero"), "").unwrap()).fails(1, "EEXIST").at("/linux/devices/0");
+    run(list.clone(), &|bundle| fs::write(bundle.root("opt/zero"), "").unwrap())
+        .fails(1, "EEXIST")
+        .at("/linux/devices/0");
     let link = |bundle: &Bundle| std::os::unix::fs::symlink("/dev/zero", bundle.root("opt/zero")).unwrap();
     run(list.clone(), &link).fails(1, "EEXIST").at("/linux/devices/0");
     let node = |minor: u64| {
         move |bundle: &Bundle| {
-            mknod(&bundle.root("opt/zero"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o644), makedev(1, minor)).unwrap();
+            mknod(&bundle.root("opt/zero"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o644), makedev(1, minor))
+                .unwrap();
         }
     };
     run(list.clone(), &node(3)).fails(1, "EEXIST").at("/linux/devices/0");
@@ -399,5 +409,9 @@ fn creates_by_the_hundred_leave_the_host_as_it_was() {
         part[part.len() / 2]
     };
     let quarter = count.div_ceil(4);
-    println!("{count} creates; median {:?}, of the last quarter {:?}", median(&times[..quarter]), median(&times[count - quarter..]));
+    println!(
+        "{count} creates; median {:?}, of the last quarter {:?}",
+        median(&times[..quarter]),
+        median(&times[count - quarter..])
+    );
 }

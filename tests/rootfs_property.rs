@@ -75,7 +75,8 @@ fn destination() -> impl Strategy<Value = String> {
 }
 
 fn case() -> impl Strategy<Value = (Vec<(String, Node)>, Vec<Entry>)> {
-    let entry = (destination(), proptest::bool::weighted(0.25)).prop_map(|(destination, file)| Entry { destination, file });
+    let entry =
+        (destination(), proptest::bool::weighted(0.25)).prop_map(|(destination, file)| Entry { destination, file });
     (proptest::collection::vec((path(3), node()), 0..12), proptest::collection::vec(entry, 1..5))
 }
 
@@ -139,7 +140,11 @@ fn make(path: &Path, file: bool) -> Result<(), Error> {
         }
         match fs::symlink_metadata(&here) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                if last && file { fs::File::create_new(&here).map(drop)? } else { fs::create_dir(&here)? }
+                if last && file {
+                    fs::File::create_new(&here).map(drop)?
+                } else {
+                    fs::create_dir(&here)?
+                }
             }
             Err(error) => return Err(error),
             Ok(meta) if meta.is_symlink() => {
@@ -151,7 +156,7 @@ fn make(path: &Path, file: bool) -> Result<(), Error> {
                 here.pop();
                 pending.extend(target.components().rev().map(|part| PathBuf::from(part.as_os_str())));
             }
-            Ok(meta) if !meta.is_dir() && !(last && file) => return Err(Error::from_raw_os_error(libc::ENOTDIR)),
+            Ok(meta) if !(meta.is_dir() || last && file) => return Err(Error::from_raw_os_error(libc::ENOTDIR)),
             Ok(_) => {}
         }
     }
@@ -202,7 +207,8 @@ struct Trial {
 impl Trial {
     fn run(&self, tree: &[(String, Node)], entries: &[Entry]) -> Result<(), TestCaseError> {
         let number = self.lab.number();
-        let volumes: Vec<PathBuf> = (0..entries.len()).map(|i| self.lab.path(&format!("volume-{number}.{i}"))).collect();
+        let volumes: Vec<PathBuf> =
+            (0..entries.len()).map(|i| self.lab.path(&format!("volume-{number}.{i}"))).collect();
         for (volume, entry) in volumes.iter().zip(entries) {
             if entry.file { fs::write(volume, "").unwrap() } else { fs::create_dir(volume).unwrap() }
         }

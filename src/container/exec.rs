@@ -149,12 +149,7 @@ fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Res
 }
 
 /// Until the end of the socket, which tells that execve succeeded.
-fn await_execution(
-    sync: &ParentEnd,
-    request: &InitRequest<'_>,
-    pid: i32,
-    on_warning: fn(&Warning),
-) -> Result<()> {
+fn await_execution(sync: &ParentEnd, request: &InitRequest<'_>, pid: i32, on_warning: fn(&Warning)) -> Result<()> {
     loop {
         match sync.receive()? {
             None => return Ok(()),

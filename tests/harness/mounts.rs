@@ -88,7 +88,8 @@ impl Mounted {
 
     /// Changes its flags.
     pub fn remount(&self, flags: MsFlags) {
-        mount(None::<&str>, &self.0, None::<&str>, flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND, None::<&str>).unwrap();
+        mount(None::<&str>, &self.0, None::<&str>, flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND, None::<&str>)
+            .unwrap();
     }
 }
 

@@ -27,7 +27,9 @@ fn main() {
         ["without", calls, program @ ..] => without(calls, program),
         ["print", words @ ..] => words.iter().for_each(|word| println!("{word}")),
         _ => {
-            eprintln!("probe fds|clocks|overwrite MILLIS DEVICE INODE|attach MILLIS|without CALL,… PROGRAM…|print WORD…");
+            eprintln!(
+                "probe fds|clocks|overwrite MILLIS DEVICE INODE|attach MILLIS|without CALL,… PROGRAM…|print WORD…"
+            );
             std::process::exit(2);
         }
     }

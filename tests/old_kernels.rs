@@ -127,11 +127,13 @@ fn user_namespace_and_terminal_work() {
         });
         lab.give(&bundle.root(""), 100_000);
         let socket = ConsoleSocket::new(lab);
-        let words = ["run", "--bundle", bundle.str(), "--console-socket", socket.str(), "--detach", &lab.id()];
+        let container = harness::Container { lab, id: lab.id() };
+        let words = ["run", "--bundle", bundle.str(), "--console-socket", socket.str(), "--detach", &container.id];
         lab.cmd(&words).output().ok();
         let text = socket.terminal().read_until("all of it").replace('\r', "");
         let words: Vec<&str> = text.split_whitespace().collect();
         assert_eq!(words, ["0", "/dev/pts/0", "0", "100000", "65536", "0", "1", "all", "of", "it"], "{text}");
+        container.with("delete", &["--force"], &[]).ok();
     });
 }
 

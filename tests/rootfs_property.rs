@@ -156,7 +156,7 @@ fn make(path: &Path, file: bool) -> Result<(), Error> {
                 here.pop();
                 pending.extend(target.components().rev().map(|part| PathBuf::from(part.as_os_str())));
             }
-            Ok(meta) if !meta.is_dir() && !(last && file) => return Err(Error::from_raw_os_error(libc::ENOTDIR)),
+            Ok(meta) if !(meta.is_dir() || last && file) => return Err(Error::from_raw_os_error(libc::ENOTDIR)),
             Ok(_) => {}
         }
     }

@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use super::verify::{PROC_MAGIC, fs_magic};
+use super::verify::{FileId, PROC_MAGIC, fs_magic};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Inode of the root of every procfs (PROC_ROOT_INO).
@@ -92,18 +92,29 @@ impl Procfs {
 
     /// Opens once more what `fd` is, with other `flags` (O_PATH becomes usable so).
     pub fn reopen(&self, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
-        // A magic link is meant to be followed here; its directory is resolved with all the checks.
-        let directory = self.open_file(c"self/fd", OFlags::PATH | OFlags::DIRECTORY)?;
+        let directory = self.descriptors(fd)?;
         let name = fd.as_raw_fd().to_string();
         openat(&directory, name.as_str(), flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
             .context(|| format!("open /proc/self/fd/{name}"))
     }
 
-    /// Makes the directory of this process's descriptors the working directory: there the number of a descriptor is a path
-    /// that means its file, for system calls that take paths only.
-    pub fn enter_descriptors(&self) -> Result<()> {
+    /// Makes the directory of this process's descriptors the working directory: there the number of `fd` is a path that
+    /// means its file, for system calls that take paths only.
+    pub fn enter_descriptors(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        rustix::process::fchdir(self.descriptors(fd)?).context(|| "chdir to /proc/self/fd")
+    }
+
+    /// The directory of this process's descriptors, in which `fd` leads to its own file. It is resolved with all the checks;
+    /// the magic links in it are meant to be followed.
+    fn descriptors(&self, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
         let directory = self.open_file(c"self/fd", OFlags::PATH | OFlags::DIRECTORY)?;
-        rustix::process::fchdir(&directory).context(|| "chdir to /proc/self/fd")
+        let name = fd.as_raw_fd().to_string();
+        let there = openat(&directory, name.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .context(|| format!("open /proc/self/fd/{name}"))?;
+        if FileId::of(there.as_fd())? != FileId::of(fd)? {
+            return Err(Error::new(Kind::System, "/proc/self/fd is not that of this process"));
+        }
+        Ok(directory)
     }
 
     fn open_raw(&self, path: &CStr, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
@@ -111,9 +122,9 @@ impl Procfs {
         for _ in 0..ATTEMPTS {
             match openat2(&self.fd, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                // Before Linux 5.6. Only our own mount is safe without the resolution flags; on the other one nothing
-                // is written or opened further then.
-                Err(Errno::NOSYS) if self.private || !flags.intersects(OFlags::WRONLY | OFlags::PATH) => {
+                // Before Linux 5.6. Only our own mount is safe without the resolution flags; on the other one, that of a
+                // filter that hides fsopen too, nothing is written then, and callers check what they got.
+                Err(Errno::NOSYS) if self.private || !flags.intersects(OFlags::WRONLY) => {
                     return openat(&self.fd, path, flags | OFlags::NOFOLLOW, Mode::empty());
                 }
                 other => return other,

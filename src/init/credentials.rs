@@ -127,13 +127,14 @@ fn capset(sets: &Capabilities) -> rustix::io::Result<()> {
     thread::set_capabilities(None, sets)
 }
 
-/// What capset(2) allows somebody who has `permitted` and `inheritable`.
+/// What capset(2) allows somebody who has `permitted` and `inheritable`, and whose bounding set is the wanted one: what it
+/// lacks cannot become inheritable.
 fn within(wanted: &Capabilities, permitted: u64, inheritable: u64) -> Capabilities {
     let granted = wanted.permitted & permitted;
     Capabilities {
         permitted: granted,
         effective: wanted.effective & granted,
-        inheritable: wanted.inheritable & (permitted | inheritable),
+        inheritable: wanted.inheritable & (permitted & wanted.bounding | inheritable),
         ..*wanted
     }
 }
@@ -193,8 +194,8 @@ mod tests {
     #[test]
     fn within_takes_only_what_is_there() {
         let wanted =
-            Capabilities { bounding: 0, effective: 0b111, permitted: 0b110, inheritable: 0b1011, ambient: 0b1 };
-        let granted = within(&wanted, 0b010, 0b1000);
+            Capabilities { bounding: 0b10, effective: 0b111, permitted: 0b110, inheritable: 0b1011, ambient: 0b1 };
+        let granted = within(&wanted, 0b011, 0b1000);
         assert_eq!((granted.effective, granted.permitted, granted.inheritable), (0b010, 0b010, 0b1010));
     }
 

@@ -156,7 +156,7 @@ pub(super) fn to_legacy(attributes: u64) -> u64 {
 /// A path that means the file of `fd` to a system call that takes paths only. It is good while the working directory,
 /// which this changes, stays: what is at /proc of a mount namespace that was joined may be somebody else's idea.
 pub(in crate::init) fn fd_path(fd: BorrowedFd<'_>) -> Result<CString> {
-    Procfs::open()?.enter_descriptors()?;
+    Procfs::open()?.enter_descriptors(fd)?;
     CString::new(fd.as_raw_fd().to_string()).map_err(|error| Error::new(Kind::System, error.to_string()))
 }
 

@@ -30,7 +30,7 @@ use crate::state::{State, Status};
 use crate::sync::frame::{FromInit, ToInit};
 use crate::sync::{ParentEnd, gate};
 use crate::time::rfc3339;
-use crate::timings;
+use crate::{sys, timings};
 
 /// What comes after the creation.
 pub(super) enum Next<'f> {
@@ -76,6 +76,10 @@ pub(super) fn create(
     let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
     warnings.iter().for_each(runtime.on_warning);
     timings::mark("planned");
+    if matches!(next, Next::Gate) {
+        // What comes now is other code than what was needed for reading and planning.
+        sys::pages::release_program();
+    }
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
     let state = State {
@@ -196,6 +200,9 @@ impl Maker<'_> {
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
         timings::mark("init made");
         // While init is at work.
+        if gated {
+            sys::pages::release_program();
+        }
         let process = &self.plan.init.process;
         raise_limits(pid, &process.pointer, &process.rlimits)?;
         let identity = liveness::identify(pid)?;

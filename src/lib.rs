@@ -116,6 +116,8 @@ mod container;
 mod error;
 mod features;
 pub(crate) mod fs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod plan;
@@ -127,8 +129,15 @@ mod time;
 mod timings;
 
 pub use bundle::Bundle;
+pub use cgroup::stats::{
+    BandwidthMonitor, BlkioEntry, BlkioStats, CacheMonitor, CpuStats, CpuUsage, CpusetStats, HugetlbStats,
+    IntelRdtStats, MemoryStats, MemoryUsage, MiscStats, NetworkInterface, PidsStats, Pressure, PressureLine, Stats,
+    Throttling,
+};
 pub use container::seal::seal;
-pub use container::{CgroupManager, Container, CreateOptions, ExecOptions, RunOptions, Runtime};
+pub use container::{
+    CgroupManager, Container, CreateOptions, Event, Events, ExecOptions, RunOptions, Runtime, UpdateOptions,
+};
 pub use error::{Error, Kind, Result, Warning};
 pub use features::{
     CgroupFeatures, Enabled, Features, IntelRdtFeatures, LinuxFeatures, MemoryPolicyFeatures, MountExtensions,

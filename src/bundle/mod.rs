@@ -5,6 +5,7 @@
 //! configuration that was used is stored with the container.
 
 pub(crate) mod config;
+mod merge;
 mod parse;
 pub(crate) mod process;
 pub(crate) mod resources;
@@ -14,7 +15,7 @@ pub(crate) mod shape;
 use std::path::{Path, PathBuf};
 
 pub(crate) use config::{Config, Device};
-pub(crate) use parse::{parse_config, parse_process};
+pub(crate) use parse::{parse_config, parse_process, parse_resources};
 pub(crate) use process::Process;
 
 use crate::error::{Context, Error, Kind, Result};

@@ -75,6 +75,7 @@ pub(super) fn create(
     };
     let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
     warnings.iter().for_each(runtime.on_warning);
+    plan.init.seccomp.iter().flat_map(|filter| &filter.ignored).for_each(runtime.on_detail);
     timings::mark("planned");
     if matches!(next, Next::Gate) {
         // What comes now is other code than what was needed for reading and planning.

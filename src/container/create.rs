@@ -30,7 +30,7 @@ use crate::state::{State, Status};
 use crate::sync::frame::{FromInit, ToInit};
 use crate::sync::{ParentEnd, gate};
 use crate::time::rfc3339;
-use crate::{sys, timings};
+use crate::timings;
 
 /// What comes after the creation.
 pub(super) enum Next<'f> {
@@ -77,10 +77,6 @@ pub(super) fn create(
     warnings.iter().for_each(runtime.on_warning);
     plan.init.seccomp.iter().flat_map(|filter| &filter.ignored).for_each(runtime.on_detail);
     timings::mark("planned");
-    if matches!(next, Next::Gate) {
-        // What comes now is other code than what was needed for reading and planning.
-        sys::pages::release_program();
-    }
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
     let state = State {
@@ -201,9 +197,6 @@ impl Maker<'_> {
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
         timings::mark("init made");
         // While init is at work.
-        if gated {
-            sys::pages::release_program();
-        }
         let process = &self.plan.init.process;
         raise_limits(pid, &process.pointer, &process.rlimits)?;
         let identity = liveness::identify(pid)?;

@@ -21,9 +21,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -289,6 +292,17 @@ static void drop_privileges(void)
 	MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
+/* The loopback device of a new network namespace, which every runtime sets up. */
+static void set_loopback_up(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int fd;
+
+	MUST(fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	MUST(ioctl(fd, SIOCSIFFLAGS, &request));
+	close(fd);
+}
+
 static void be_the_container(const char *rootfs, char **command)
 {
 	char *environment[] = { "PATH=/bin", "TERM=xterm", NULL };
@@ -297,8 +311,10 @@ static void be_the_container(const char *rootfs, char **command)
 	join_cgroups();
 	mark("cgroups joined");
 	MUST(setsid());
-	enter_root(rootfs);
 	MUST(sethostname("floor", 5));
+	set_loopback_up();
+	mark("namespaces entered");
+	enter_root(rootfs);
 	if (docker) {
 		write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
 		write_file("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");

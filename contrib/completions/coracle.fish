@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_coracle_global_optspecs
-    string join \n root= log= log-format= log-level= debug systemd-cgroup cgroup-manager= rootless= criu= v/version h/help
+    string join \n root= log= log-format= log-level= timings= debug systemd-cgroup cgroup-manager= rootless= criu= v/version h/help
 end
 
 function __fish_coracle_needs_command
@@ -33,6 +33,7 @@ warning\t''
 warn\t''
 info\t''
 debug\t''"
+complete -c coracle -n "__fish_coracle_needs_command" -l timings -d 'Append a line of JSON at the end of each phase of create, run, start and exec to FILE' -r
 complete -c coracle -n "__fish_coracle_needs_command" -l cgroup-manager -d 'Who makes cgroups: cgroupfs, systemd or disabled' -r -f -a "cgroupfs\t''
 systemd\t''
 disabled\t''"
@@ -56,6 +57,7 @@ complete -c coracle -n "__fish_coracle_needs_command" -f -a "update" -d 'Change 
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "state" -d 'Print the state of a container as JSON'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "list" -d 'List the containers'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "ps" -d 'Show the processes of a container'
+complete -c coracle -n "__fish_coracle_needs_command" -f -a "events" -d 'Show what a container uses, and its OOM events'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "spec" -d 'Write a config.json to begin with'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "features" -d 'Print what this runtime implements as JSON'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -131,22 +133,26 @@ complete -c coracle -n "__fish_coracle_using_subcommand list" -s h -l help -d 'P
 complete -c coracle -n "__fish_coracle_using_subcommand ps" -s f -l format -d 'table or json' -r -f -a "table\t''
 json\t''"
 complete -c coracle -n "__fish_coracle_using_subcommand ps" -s h -l help -d 'Print help'
+complete -c coracle -n "__fish_coracle_using_subcommand events" -l interval -d 'Time between two reports, as 5s, 1m30s or 500ms' -r
+complete -c coracle -n "__fish_coracle_using_subcommand events" -l stats -d 'Report once, now, and end'
+complete -c coracle -n "__fish_coracle_using_subcommand events" -s h -l help -d 'Print help'
 complete -c coracle -n "__fish_coracle_using_subcommand spec" -s b -l bundle -d 'Directory to write it into [default: the current one]' -r
 complete -c coracle -n "__fish_coracle_using_subcommand spec" -l rootless -d 'For a container that an ordinary user runs'
 complete -c coracle -n "__fish_coracle_using_subcommand spec" -s h -l help -d 'Print help'
 complete -c coracle -n "__fish_coracle_using_subcommand features" -s h -l help -d 'Print help'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "create" -d 'Create a container from a bundle; its program waits for start'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "start" -d 'Start the program of a created container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "run" -d 'Create a container, start it, wait for its end and delete it'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "kill" -d 'Send a signal to a container\'s first process'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "delete" -d 'Remove a stopped container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "exec" -d 'Run one more program in a container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "pause" -d 'Freeze every process of a container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "resume" -d 'Let a paused container run again'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "update" -d 'Change the limits of a container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "state" -d 'Print the state of a container as JSON'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "list" -d 'List the containers'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "ps" -d 'Show the processes of a container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "spec" -d 'Write a config.json to begin with'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "features" -d 'Print what this runtime implements as JSON'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "create" -d 'Create a container from a bundle; its program waits for start'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "start" -d 'Start the program of a created container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "run" -d 'Create a container, start it, wait for its end and delete it'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "kill" -d 'Send a signal to a container\'s first process'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "delete" -d 'Remove a stopped container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "exec" -d 'Run one more program in a container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "pause" -d 'Freeze every process of a container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "resume" -d 'Let a paused container run again'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "update" -d 'Change the limits of a container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "state" -d 'Print the state of a container as JSON'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "list" -d 'List the containers'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "ps" -d 'Show the processes of a container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "events" -d 'Show what a container uses, and its OOM events'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "spec" -d 'Write a config.json to begin with'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "features" -d 'Print what this runtime implements as JSON'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps events spec features help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,4 +1,4 @@
-//! The command line program: parse, seal if needed, dispatch, exit code. It uses only the public API of the library.
+//! The command line program: seal if needed, parse, dispatch, exit code. It uses only the public API of the library.
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -16,6 +16,11 @@ use dlmalloc::GlobalDlmalloc;
 static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    // It may start the program again, which then need not have parsed anything before. Whether the word is the command is
+    // not known yet; a failure is told where it is, once there is a log.
+    if std::env::args_os().skip(1).any(|word| cli::may_enter_container(&word)) {
+        let _ = coracle::seal();
+    }
     run(std::env::args_os().skip(1)).unwrap_or_else(|failure| {
         log::error(&failure.error);
         failure.exit_code()
@@ -38,17 +43,12 @@ fn run(words: impl Iterator<Item = OsString>) -> Result<ExitCode, Failure> {
 fn dispatch(globals: &Globals, mut words: Vec<OsString>) -> Result<ExitCode, Failure> {
     let command = cli::find(&words.remove(0))?;
     if command.enters_container {
-        // Sealing happens here: before anything else is done, because it may start the program again.
-        seal()?;
+        // So that no process of ours inside a container can overwrite our executable. Nothing is done if it is sealed.
+        coracle::seal()?;
     }
     let Some(matches) = command.parse(words)? else {
         return Ok(cli::help::print_command(command)?);
     };
     log::debug(|| format!("{} with state in {:?}", command.name, globals));
     (command.run)(globals, &matches).map_err(|error| command.failure(error))
-}
-
-/// Makes sure that a process of ours inside a container cannot overwrite our executable.
-fn seal() -> coracle::Result<()> {
-    coracle::seal()
 }

@@ -119,7 +119,7 @@ _coracle() {
 
     case "${cmd}" in
         coracle)
-            opts="-v -h --root --log --log-format --log-level --debug --systemd-cgroup --cgroup-manager --rootless --criu --version --help create start run kill delete exec pause resume update state list ps events spec features help"
+            opts="-v -h --root --log --log-format --log-level --timings --debug --systemd-cgroup --cgroup-manager --rootless --criu --version --help create start run kill delete exec pause resume update state list ps events spec features help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -139,6 +139,10 @@ _coracle() {
                     ;;
                 --log-level)
                     COMPREPLY=($(compgen -W "error warning warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --timings)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --cgroup-manager)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_coracle_global_optspecs
-    string join \n root= log= log-format= log-level= debug systemd-cgroup cgroup-manager= rootless= criu= v/version h/help
+    string join \n root= log= log-format= log-level= timings= debug systemd-cgroup cgroup-manager= rootless= criu= v/version h/help
 end
 
 function __fish_coracle_needs_command
@@ -33,6 +33,7 @@ warning\t''
 warn\t''
 info\t''
 debug\t''"
+complete -c coracle -n "__fish_coracle_needs_command" -l timings -d 'Append a line of JSON at the end of each phase of create, run, start and exec to FILE' -r
 complete -c coracle -n "__fish_coracle_needs_command" -l cgroup-manager -d 'Who makes cgroups: cgroupfs, systemd or disabled' -r -f -a "cgroupfs\t''
 systemd\t''
 disabled\t''"

@@ -184,6 +184,11 @@ pub(crate) fn parse_globals(words: impl Iterator<Item = OsString>) -> Result<Req
     })
 }
 
+/// Whether `word` names a command that makes processes of ours come into reach of a container's.
+pub(crate) fn may_enter_container(word: &OsStr) -> bool {
+    COMMANDS.into_iter().any(|command| command.enters_container && word == command.name)
+}
+
 /// The command called `name`.
 pub(crate) fn find(name: &OsStr) -> Result<&'static Command> {
     COMMANDS

@@ -199,8 +199,9 @@ impl Maker<'_> {
         // While init is at work.
         let process = &self.plan.init.process;
         raise_limits(pid, &process.pointer, &process.rlimits)?;
-        let identity = liveness::identify(pid)?;
         let rdt = self.join_rdt(record, pid)?;
+        record.init = Some(liveness::identify(pid)?);
+        directory.write_ahead(record)?;
         let mut devices = None;
         loop {
             match expect(&sync, child.made(), on_warning)? {
@@ -214,8 +215,7 @@ impl Maker<'_> {
             }
         }
         timings::mark("init ready");
-        record.init = Some(identity);
-        self.finish(directory, record, pid, child.made())?;
+        self.finish(directory, pid, child.made())?;
         timings::mark("state kept");
         if gated {
             sync.send(&ToInit::Continue)?;
@@ -247,8 +247,8 @@ impl Maker<'_> {
     }
 
     /// Init waits: state, pid file.
-    fn finish(&self, directory: &Directory, record: &Record, pid: i32, child: Option<&Child>) -> Result<()> {
-        directory.save(record)?;
+    fn finish(&self, directory: &Directory, pid: i32, child: Option<&Child>) -> Result<()> {
+        directory.publish()?;
         if let (Some(socket), Some(child)) = (&self.options.pidfd_socket, child) {
             console::send_pidfd(socket, child.pidfd.as_fd(), PidfdKind::Init)?;
         }

@@ -41,6 +41,9 @@ static PASSED: AtomicI32 = AtomicI32::new(0);
 /// # Errors
 /// What kept the copy from being made or executed.
 pub fn seal() -> Result<()> {
+    if SEALED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let executable =
         sys::file::open_at(CWD, OWN_EXECUTABLE, OFlags::PATH).context(|| format!("open {OWN_EXECUTABLE}"))?;
     if !is_protected(executable.as_fd())? {

@@ -28,6 +28,7 @@ use crate::state::{State, Status};
 use crate::sys::file;
 
 const STATE: &str = "state.json";
+const NEW_STATE: &str = "state.json.new";
 const CONFIG: &str = "config.json";
 
 /// What is known about a container and cannot be derived.
@@ -190,9 +191,21 @@ impl Directory {
 
     /// Replaces the record.
     pub fn save(&self, record: &Record) -> Result<()> {
+        self.write_ahead(record)?;
+        self.publish()
+    }
+
+    /// Writes what [`Directory::publish`] makes the record.
+    pub fn write_ahead(&self, record: &Record) -> Result<()> {
         let bytes =
             serde_json::to_vec(record).map_err(|error| Error::new(Kind::System, format!("encode {STATE}: {error}")))?;
-        self.replace(STATE, &bytes)
+        self.write(NEW_STATE, &bytes).context(|| format!("write {}", self.path.join(NEW_STATE).display()))
+    }
+
+    /// Makes the record that was written ahead the one that counts.
+    pub fn publish(&self) -> Result<()> {
+        renameat(&self.fd, NEW_STATE, &self.fd, STATE)
+            .context(|| format!("rename {} to {STATE}", self.path.join(NEW_STATE).display()))
     }
 
     /// The record; `None` when `create` died before it wrote one.

@@ -125,6 +125,7 @@ pub(crate) fn run(request: InitRequest<'_>, fds: InitFds, sync: ChildEnd, born: 
         None => Line::Sync(sync),
         Some(gate) => {
             drop(sync);
+            sys::pages::release_stack();
             sys::pages::release_program();
             match gate::wait(gate) {
                 Ok(connection) => Line::Gate(connection),

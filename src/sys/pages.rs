@@ -14,6 +14,22 @@ pub(crate) fn release_program() {
     unsafe { libc::dl_iterate_phdr(Some(release_object), std::ptr::null_mut()) };
 }
 
+/// Gives back the pages of the stack that lie below the current frame: what deeper calls have touched before.
+///
+/// A failure only means that the memory stays counted.
+pub(crate) fn release_stack() {
+    /// More than this program's calls nest; further down nothing is mapped, or nothing was touched.
+    const DEPTH: usize = 256 * 1024;
+    let here = 0_u8;
+    // Two pages are left for the frames of the calls below.
+    let end = (std::ptr::from_ref(&here).addr() & !0xfff).saturating_sub(2 * 4096);
+    let start = end.saturating_sub(DEPTH);
+    // SAFETY: MADV_DONTNEED makes anonymous memory read as zeroes, so nobody may rely on its content: below the frames that
+    // are in use, the stack of a thread has none, and a range that is not mapped is passed over. It cannot reach another
+    // mapping: the caller runs on the main stack, below which the kernel keeps a gap of a megabyte (stack_guard_gap).
+    unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
+}
+
 /// Handles the first object, the program itself (a static program has no other but the kernel's vDSO), and stops.
 unsafe extern "C" fn release_object(info: *mut dl_phdr_info, _size: usize, _data: *mut c_void) -> c_int {
     // SAFETY: the caller, dl_iterate_phdr, gives a valid structure whose dlpi_phdr points to dlpi_phnum headers.

@@ -4,9 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::io::Errno;
 
 use super::file;
-use super::record::{Hierarchy, Record, Version};
+use super::record::{Hierarchy, Record, Unit, Version};
+use super::systemd::Manager;
 use crate::error::{Context, Error, Kind, Result};
 
 /// Descriptors by which a new process gets into a cgroup: the parent opens them, because the child may have no
@@ -17,6 +19,10 @@ pub(crate) struct JoinFds {
     unified: Option<OwnedFd>,
     /// The v1 `tasks` files.
     tasks: Vec<TasksFile>,
+    /// Who can move a process to the v2 directory for a caller that may not.
+    unit: Option<Unit>,
+    /// The v2 directory below that of the unit: empty, or beginning with a slash.
+    below_unit: String,
 }
 
 #[derive(Debug)]
@@ -44,13 +50,21 @@ impl JoinFds {
         }
         Ok(())
     }
-}
 
-/// Moves the process `pid` into the v2 cgroup `directory`: the slow way, for want of CLONE_INTO_CGROUP.
-pub(crate) fn move_process(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
-    let describe = || format!("move process {pid} to the container's v2 cgroup");
-    let procs = openat(directory, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).context(describe)?;
-    file::write_to(procs, &pid.to_string()).context(describe)
+    /// Moves the process `pid` into the v2 cgroup: the slow way, for want of CLONE_INTO_CGROUP. A user may only move
+    /// processes within what is delegated to the user: one that comes from a login session is moved by systemd.
+    pub fn move_process(&self, pid: i32) -> Result<()> {
+        let Some(directory) = &self.unified else { return Ok(()) };
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let moved = openat(directory, "cgroup.procs", flags, Mode::empty())
+            .and_then(|procs| file::write_to(procs, &pid.to_string()));
+        match (moved, &self.unit) {
+            (Err(Errno::ACCESS | Errno::PERM), Some(unit)) => {
+                Manager::open(unit.user)?.attach(&unit.name, &self.below_unit, pid.unsigned_abs())
+            }
+            (moved, _) => moved.context(|| format!("move process {pid} to the container's v2 cgroup")),
+        }
+    }
 }
 
 /// A cgroup below the container's, as `exec --cgroup` names it: `PATH`, or `CONTROLLER[,CONTROLLER]:PATH` for some v1
@@ -104,11 +118,11 @@ impl SubCgroup {
 /// counts.
 pub(super) fn open_all(record: &Record, sub: &[SubCgroup]) -> Result<JoinFds> {
     check_controllers(record, sub)?;
-    let mut fds = JoinFds::default();
+    let mut fds = JoinFds { unit: record.unit.clone(), ..JoinFds::default() };
     for hierarchy in &record.hierarchies {
         let below = sub.iter().rev().find(|sub| sub.selects(hierarchy)).map(|sub| sub.path.as_path());
         let directory =
-            below.map_or_else(|| hierarchy.directory.clone(), |below| join_path(&hierarchy.directory, below));
+            below.map_or_else(|| record.inner(hierarchy), |below| join_path(&record.inner(hierarchy), below));
         match hierarchy.version {
             Version::V1 => {
                 let path = directory.join("tasks");
@@ -119,6 +133,11 @@ pub(super) fn open_all(record: &Record, sub: &[SubCgroup]) -> Result<JoinFds> {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let fd = open(&directory, flags, Mode::empty()).context(|| format!("open {}", directory.display()))?;
                 fds.unified = Some(fd);
+                let below = directory.strip_prefix(&hierarchy.directory).unwrap_or(Path::new(""));
+                fds.below_unit = match below.as_os_str().is_empty() {
+                    true => String::new(),
+                    false => format!("/{}", below.display()),
+                };
             }
         }
     }

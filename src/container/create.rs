@@ -60,6 +60,10 @@ pub(super) fn create(
     };
     let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
     warnings.iter().for_each(runtime.on_warning);
+    if let Some(scope) = &mut plan.cgroup.scope {
+        // Ids are taken once in one root only, names of units once on a machine.
+        scope.description = format!("{} in {}", scope.description, runtime.root.display());
+    }
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
     let state = State {
@@ -124,7 +128,6 @@ impl Maker<'_> {
         let mut cgroup = Guard::new(cgroup, on_warning);
         let Some(made) = cgroup.made_mut() else { return Err(unexpected()) };
         made.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
-        record.cgroup = made.record().clone();
         let fds = InitFds {
             gate: Some(gate::listen(directory.as_fd())?),
             cgroup: made.join_descriptors()?,
@@ -132,7 +135,7 @@ impl Maker<'_> {
             console,
             sources: self.plan.init.rootfs.as_ref().map(Sources::open).transpose()?.unwrap_or_default(),
         };
-        let child = self.settle(directory, &mut record, fds)?;
+        let child = self.settle(directory, &mut record, made, fds)?;
         cgroup.keep();
         Ok(child)
     }
@@ -151,7 +154,7 @@ impl Maker<'_> {
     }
 
     /// From the clone to a waiting init whose state is on disk.
-    fn settle(&self, directory: &Directory, record: &mut Record, fds: InitFds) -> Result<Child> {
+    fn settle(&self, directory: &Directory, record: &mut Record, cgroup: &mut Cgroup, fds: InitFds) -> Result<Child> {
         let on_warning = self.runtime.on_warning;
         let Hooks { prestart, create_runtime, .. } = &self.plan.hooks;
         let stop_at_rootfs = !prestart.is_empty() || !create_runtime.is_empty() || !self.plan.net_devices.is_empty();
@@ -165,7 +168,11 @@ impl Maker<'_> {
             hook_options: &self.places.options(),
             last_capability: self.facts.last_capability,
         };
-        let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
+        let spawned = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
+        cgroup.adopt(&self.plan.cgroup, &self.facts, spawned.pid)?.iter().for_each(on_warning);
+        record.cgroup = cgroup.record().clone();
+        spawned.release()?;
+        let Spawned { child, pid, sync, .. } = spawned;
         let rdt = self.join_rdt(record, pid)?;
         let mut devices = None;
         loop {

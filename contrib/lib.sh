@@ -4,6 +4,8 @@
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 passed=0
 failed=0
+# A service manager may start a program without it; cargo and rustup need one.
+export HOME=${HOME:-$(getent passwd "$EUID" | cut -d: -f6)}
 
 # A script that ends because a command failed says where.
 set -E
@@ -78,11 +80,16 @@ need() {
     apt_install "${missing[@]}" || die "could not install ${missing[*]}"
 }
 
+# Waits for another apt that is at work, at most two minutes.
+apt_get() {
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 "$@"
+}
+
 apt_install() {
     local log status=0
     log=$(mktemp)
-    { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" ||
-        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; }
+    { apt_get install -y --no-install-recommends "$@" ||
+        { apt_get update && apt_get install -y --no-install-recommends "$@"; }
     } >"$log" 2>&1 || status=1
     ((status == 0)) || tail -n 5 "$log" >&2
     rm -f "$log"
@@ -126,7 +133,7 @@ install_rust() {
     local wanted=$1 candidate
     echo "no Rust $wanted or newer here: looking for one among Debian's packages"
     ((EUID == 0)) || die "needs Rust $wanted or newer: see https://rustup.rs, or run this once as root"
-    apt-get update >/dev/null
+    apt_get update >/dev/null
     for candidate in rustup cargo-web cargo; do
         if install_rust_from "$candidate" "$wanted"; then
             hash -r

@@ -271,7 +271,7 @@ pub(super) fn enable(parent: &Path, wanted: &BTreeSet<String>) {
 
 /// Names the cgroup that keeps back a controller which a limit needs: one with processes of its own cannot hand
 /// any down (cgroup-v2.rst, "No Internal Process Constraint").
-fn refuse_withheld(record: &Record, resources: &Resources) -> Result<()> {
+pub(super) fn refuse_withheld(record: &Record, resources: &Resources) -> Result<()> {
     let Some(v2) = record.v2().filter(|_| record.hierarchies.len() == 1 && resources.has_limits()) else {
         return Ok(());
     };

@@ -77,6 +77,29 @@ pub(super) fn of_resources(resources: &Resources, version: Version) -> Result<Ve
     Ok(all)
 }
 
+/// What `after` has and `before` has not, or not so.
+pub(super) fn changed(before: &[UnitProperty], after: Vec<UnitProperty>) -> Vec<UnitProperty> {
+    after.into_iter().filter(|entry| !before.contains(entry)).collect()
+}
+
+/// What takes `changed` back to `before`; a property that was not set is unset.
+pub(super) fn undo(changed: &[UnitProperty], before: &[UnitProperty]) -> Vec<UnitProperty> {
+    let one = |new: &UnitProperty| {
+        let name = &new.property.name;
+        before.iter().find(|old| old.property.name == *name).cloned().unwrap_or_else(|| {
+            let value = match &new.property.value {
+                // An empty assignment empties a list.
+                Value::Array { element, .. } => Value::array(element, Vec::new()),
+                _ if matches!(name.as_str(), "MemoryLow" | "MemoryMin") => Value::Uint64(0),
+                // Infinity, which for weights and periods means that there is none.
+                _ => number(Limit::Max),
+            };
+            UnitProperty { property: Property { name: name.clone(), value }, since: new.since }
+        })
+    };
+    changed.iter().map(one).collect()
+}
+
 fn number(limit: Limit) -> Value {
     Value::Uint64(match limit {
         Limit::Max => u64::MAX,
@@ -324,6 +347,23 @@ mod tests {
         let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1}],"rdma":{"m":{"hcaHandles":3}},"devices":[],
             "network":{"classID":5},"memory":{"swappiness":5,"kernelTCP":5}}"#;
         assert_eq!(lines(json, Version::V1), [""; 0]);
+    }
+
+    #[test]
+    fn undo_takes_changes_back() {
+        let of = |json: &str| {
+            let (resources, _) = Resources::new(&serde_json::from_str(json).unwrap()).unwrap();
+            of_resources(&resources, Version::V2).unwrap()
+        };
+        let before = of(r#"{"memory":{"limit":5},"pids":{"limit":7}}"#);
+        let after = of(r#"{"memory":{"limit":6,"reservation":1},"pids":{"limit":7},"cpu":{"shares":5,"cpus":"0"}}"#);
+        let changed = changed(&before, after);
+        let show = |list: &[UnitProperty]| list.iter().map(line).collect::<Vec<_>>();
+        assert_eq!(show(&changed), ["MemoryMax=6", "MemoryLow=1", "CPUWeight=1", "AllowedCPUs=01"]);
+        assert_eq!(
+            show(&undo(&changed, &before)),
+            ["MemoryMax=5", "MemoryLow=0", "CPUWeight=infinity", "AllowedCPUs="]
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::layout::{self, Mounted};
+use super::properties::UnitProperty;
 use super::record::{Hierarchy, Record, Unit, UnitState, Version};
 use super::systemd::{Manager, Unstarted};
 use super::{apply, file, make, owner, properties, remove};
@@ -70,6 +71,8 @@ pub(super) fn adopt(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts, p
         record.subgroup = Some(subgroup.clone());
     }
     make::prepare_v2(record, &plan.resources)?;
+    let withheld = make::refuse_withheld(record, &plan.resources);
+    withheld.map_err(|error| if facts.rootless { how_to_delegate(error) } else { error })?;
     if let Some(v2) = record.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::V2) {
         v2.controllers = make::words(&v2.directory.join("cgroup.controllers"))?.into_iter().collect();
     }
@@ -149,16 +152,27 @@ pub(super) fn how_to_delegate(error: Error) -> Error {
     )
 }
 
-/// Tells systemd of changed limits, which last until the unit ends; nothing where it does not manage the container.
-pub(super) fn update(record: &Record, resources: &Resources) -> Result<()> {
-    let Some(unit) = &record.unit else { return Ok(()) };
+/// Tells systemd of changed limits, which last until the unit ends, and gives what takes them back; nothing where
+/// it does not manage the container. It writes files of its own accord, so the exact values are written afterwards.
+pub(super) fn update(record: &Record, before: &Resources, after: &Resources) -> Result<Vec<UnitProperty>> {
+    if record.unit.is_none() {
+        return Ok(Vec::new());
+    }
     let only_v2 = record.hierarchies.len() == 1 && record.v2().is_some();
     let version = if only_v2 { Version::V2 } else { Version::V1 };
-    let properties = properties::of_resources(resources, version)?;
-    if properties.is_empty() {
-        return Ok(());
+    let before = properties::of_resources(before, version)?;
+    let changed = properties::changed(&before, properties::of_resources(after, version)?);
+    let undo = properties::undo(&changed, &before);
+    set(record, changed)?;
+    Ok(undo)
+}
+
+/// Sets properties of the container's unit.
+pub(super) fn set(record: &Record, properties: Vec<UnitProperty>) -> Result<()> {
+    match &record.unit {
+        Some(unit) if !properties.is_empty() => Manager::open(unit.user)?.set_properties(&unit.name, properties),
+        _ => Ok(()),
     }
-    Manager::open(unit.user)?.set_properties(&unit.name, properties)
 }
 
 /// Stops the unit if it is still there: it ends by itself once it is empty.

@@ -64,6 +64,7 @@ pub(super) fn create(
         // Ids are taken once in one root only, names of units once on a machine.
         scope.description = format!("{} in {}", scope.description, runtime.root.display());
     }
+    plan.init.seccomp.iter().flat_map(|filter| &filter.ignored).for_each(runtime.on_detail);
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
     let state = State {

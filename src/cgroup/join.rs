@@ -1,6 +1,6 @@
 //! How a new process gets into the cgroup, without waiting for the kernel's grace periods.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open, openat};
@@ -10,15 +10,16 @@ use super::file;
 use super::record::{Hierarchy, Record, Unit, Version};
 use super::systemd::Manager;
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::fd::Descriptors;
 
 /// Descriptors by which a new process gets into a cgroup: the parent opens them, because the child may have no
 /// right to; the child uses them before anything else.
 #[derive(Debug, Default)]
 pub(crate) struct JoinFds {
-    /// The v2 directory, for CLONE_INTO_CGROUP (Linux 5.7).
-    unified: Option<OwnedFd>,
-    /// The v1 `tasks` files.
-    tasks: Vec<TasksFile>,
+    /// Of every hierarchy.
+    fds: Descriptors,
+    /// What they are, in the same order.
+    kinds: Vec<JoinBy>,
     /// Who can move a process to the v2 directory for a caller that may not.
     unit: Option<Unit>,
     /// The v2 directory below that of the unit: empty, or beginning with a slash.
@@ -26,27 +27,35 @@ pub(crate) struct JoinFds {
 }
 
 #[derive(Debug)]
-struct TasksFile {
-    fd: OwnedFd,
-    /// For messages.
-    path: PathBuf,
+enum JoinBy {
+    /// The v2 directory, for CLONE_INTO_CGROUP (Linux 5.7).
+    Clone,
+    /// The v1 `tasks` file, with its path for messages.
+    Tasks(PathBuf),
 }
 
 impl JoinFds {
+    fn push(&mut self, fd: OwnedFd, kind: JoinBy) {
+        self.fds.push(fd);
+        self.kinds.push(kind);
+    }
+
     /// What clone3(2) takes as `cgroup`.
     pub fn unified(&self) -> Option<BorrowedFd<'_>> {
-        self.unified.as_ref().map(AsFd::as_fd)
+        self.fds.iter().zip(&self.kinds).find_map(|(fd, kind)| matches!(kind, JoinBy::Clone).then_some(fd))
     }
 
     /// Every descriptor, for a caller that closes all others.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.unified.iter().chain(self.tasks.iter().map(|tasks| &tasks.fd)).map(AsFd::as_fd)
+        self.fds.iter()
     }
 
     /// Moves the calling thread, which must be the only one of its process, into the v1 cgroups.
     pub fn join_tasks(&self) -> Result<()> {
-        for TasksFile { fd, path } in &self.tasks {
-            file::write_to(fd, "0").context(|| format!("join cgroup by {}", path.display()))?;
+        for (fd, kind) in self.fds.iter().zip(&self.kinds) {
+            if let JoinBy::Tasks(path) = kind {
+                file::write_to(fd, "0").context(|| format!("join cgroup by {}", path.display()))?;
+            }
         }
         Ok(())
     }
@@ -54,7 +63,7 @@ impl JoinFds {
     /// Moves the process `pid` into the v2 cgroup: the slow way, for want of CLONE_INTO_CGROUP. A user may only move
     /// processes within what is delegated to the user: one that comes from a login session is moved by systemd.
     pub fn move_process(&self, pid: i32) -> Result<()> {
-        let Some(directory) = &self.unified else { return Ok(()) };
+        let Some(directory) = self.unified() else { return Ok(()) };
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let moved = openat(directory, "cgroup.procs", flags, Mode::empty())
             .and_then(|procs| file::write_to(procs, &pid.to_string()));
@@ -133,12 +142,12 @@ pub(super) fn open_all(record: &Record, sub: &[SubCgroup], beside: Option<i32>) 
             Version::V1 => {
                 let path = directory.join("tasks");
                 let fd = file::open_write(&path).context(|| format!("open {}", path.display()))?;
-                fds.tasks.push(TasksFile { fd, path });
+                fds.push(fd, JoinBy::Tasks(path));
             }
             Version::V2 => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let fd = open(&directory, flags, Mode::empty()).context(|| format!("open {}", directory.display()))?;
-                fds.unified = Some(fd);
+                fds.push(fd, JoinBy::Clone);
                 let below = directory.strip_prefix(&hierarchy.directory).unwrap_or(Path::new(""));
                 fds.below_unit = match below.as_os_str().is_empty() {
                     true => String::new(),

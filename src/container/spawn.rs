@@ -33,17 +33,21 @@ pub(crate) struct Spawned {
     pub child: Guard<Child>,
     pub pid: i32,
     pub sync: ParentEnd,
+    child_end: Option<ChildEnd>,
     oom_score_adj: Option<i32>,
 }
 
 impl Spawned {
     /// Tells the child to go: everything outside of it is in place.
-    pub fn release(&self) -> Result<()> {
+    pub fn release(&mut self) -> Result<()> {
         if let Some(value) = self.oom_score_adj {
             write_proc(&format!("/proc/{}/oom_score_adj", self.pid), &value.to_string())
                 .map_err(|error| error.at("/process/oomScoreAdj"))?;
         }
-        self.sync.send(&ToInit::Go { pid: self.pid })
+        self.sync.send(&ToInit::Go { pid: self.pid })?;
+        // Closed while the child is at work already; from here on its end is noticed.
+        drop(self.child_end.take());
+        Ok(())
     }
 }
 
@@ -66,17 +70,18 @@ fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spaw
     let unified = fds.cgroup.unified();
     let (cloned, in_cgroup) = clone_into(plan.clone_flags, unified)?;
     let Cloned::Parent { pid, pidfd } = cloned else {
-        drop(sync);
+        // Init closes it with all others that it was born with.
+        std::mem::forget(sync);
         init::run(request, fds, child_end, init::Born::Directly)
     };
-    drop(child_end);
     let child = Guard::new(Child { pid, pidfd }, on_warning);
     children.restore()?;
     if !in_cgroup {
         fds.cgroup.move_process(pid)?;
     }
     write_id_maps(plan, pid)?;
-    Ok(Spawned { child, pid, sync, oom_score_adj: request.plan.process.oom_score_adj })
+    let oom_score_adj = request.plan.process.oom_score_adj;
+    Ok(Spawned { child, pid, sync, child_end: Some(child_end), oom_score_adj })
 }
 
 /// An intermediate makes or joins the namespaces that its own children are born into, and clones init as a
@@ -113,7 +118,7 @@ fn through_intermediate(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) 
     if !in_cgroup {
         fds.cgroup.move_process(init_pid)?;
     }
-    Ok(Spawned { child, pid: init_pid, sync, oom_score_adj: request.plan.process.oom_score_adj })
+    Ok(Spawned { child, pid: init_pid, sync, child_end: None, oom_score_adj: request.plan.process.oom_score_adj })
 }
 
 /// Clones, straight into the cgroup where the kernel can; the flag says whether it did.

@@ -1,9 +1,40 @@
 //! Descriptors.
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use rustix::process::{Pid, PidfdFlags};
+
+/// Several owned descriptors, closed by as few calls as their numbers allow: those opened one after the other have
+/// consecutive ones.
+#[derive(Debug, Default)]
+pub(crate) struct Descriptors(Vec<RawFd>);
+
+impl Descriptors {
+    /// Takes `fd`.
+    pub fn push(&mut self, fd: OwnedFd) {
+        self.0.push(fd.into_raw_fd());
+    }
+
+    /// In the order of [`Descriptors::push`].
+    pub fn iter(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        // SAFETY: borrow_raw requires that the descriptor stays open for the lifetime: it is owned here, and closed only
+        // when no borrow of `self` is left.
+        self.0.iter().map(|&fd| unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+}
+
+impl Drop for Descriptors {
+    fn drop(&mut self) {
+        self.0.sort_unstable();
+        for run in self.0.chunk_by(|a, b| a + 1 == *b) {
+            if let ([first, ..], [.., last]) = (run, run) {
+                // They are open and ours: there is nothing that could be refused, and nobody to tell.
+                let _ = close_unowned(*first as u32, *last as u32);
+            }
+        }
+    }
+}
 
 /// Inclusive range to the highest possible descriptor.
 const LAST: u32 = u32::MAX;

@@ -160,3 +160,25 @@ fn join_descriptors_are_the_directory() {
         assert_eq!(fds.descriptors().count(), 1);
     });
 }
+
+#[test]
+fn join_descriptors_lead_beside_init_where_controllers_are_handed_down() {
+    on_v2(|facts| {
+        let mut scratch = scratch(facts, "{}");
+        let directory = scratch.cgroup.record().hierarchies[0].directory.clone();
+        let inner = directory.join("init");
+        std::fs::create_dir(&inner).unwrap();
+        let pid = run(&mut scratch, "sleep 100").id();
+        std::fs::write(inner.join("cgroup.procs"), pid.to_string()).unwrap();
+        let joined = |scratch: &Scratch| {
+            let fds = scratch.cgroup.join_descriptors_for(&[], pid.cast_signed()).unwrap();
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&fds.unified().unwrap());
+            std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap().file_name().unwrap().to_owned()
+        };
+        assert_eq!(Some(&*joined(&scratch)), directory.file_name());
+        let controllers = std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap();
+        let controller = controllers.split_whitespace().next().expect("a controller");
+        std::fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+        assert_eq!(joined(&scratch), "init");
+    });
+}

@@ -141,7 +141,7 @@ pub fn features() -> Features {
         linux: LinuxFeatures {
             namespaces: namespace_words(),
             capabilities: capabilities::known().iter().map(ToString::to_string).collect(),
-            cgroup: CgroupFeatures { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+            cgroup: CgroupFeatures { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: seccomp(),
             apparmor: Enabled { enabled: true },
             selinux: Enabled { enabled: true },
@@ -202,8 +202,14 @@ fn words<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
 }
 
 /// Those that the code asks for: a test looks for them.
-const UNSAFE_ANNOTATIONS: &[&str] =
-    &["run.oci.hooks.stderr", "run.oci.hooks.stdout", "run.oci.keep_original_groups", "run.oci.seccomp.receiver"];
+const UNSAFE_ANNOTATIONS: &[&str] = &[
+    "org.systemd.property.",
+    "run.oci.hooks.stderr",
+    "run.oci.hooks.stdout",
+    "run.oci.keep_original_groups",
+    "run.oci.seccomp.receiver",
+    "run.oci.systemd.subgroup",
+];
 
 #[cfg(test)]
 mod tests {
@@ -283,7 +289,8 @@ mod tests {
                 } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with(file!()) {
                     let text = fs::read_to_string(path).unwrap();
                     let literals = text.split('"');
-                    used.extend(literals.filter(|text| text.starts_with("run.oci.")).map(str::to_owned));
+                    let annotation = |text: &&str| text.starts_with("run.oci.") || *text == "org.systemd.property.";
+                    used.extend(literals.filter(annotation).map(str::to_owned));
                 }
             }
         }

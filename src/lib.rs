@@ -76,7 +76,8 @@
 //! container/            parent side: create spawn start exec signal delete store hooks console foreground …
 //! init/                 child side: mod.rs is THE sequence; intermediate join rootfs mount devices masks pivot …
 //! sync/                 frames, the protocol, the start gate
-//! cgroup/  features     control groups · what this build can do, in the words of plan
+//! cgroup/  features     control groups, by files or by systemd · what this build can do, in the words of plan
+//! dbus/                 calls to a service on a bus, its signals
 //! fs/                   resolution inside a root, private procfs, the mount table
 //! plan/                 pure: what every room above reads
 //! bundle/  host         the configuration's types · facts of the host
@@ -108,11 +109,16 @@
 //!   good documents or lose order (capabilities, scheduler, pids, huge pages, RDT, seccomp names, …).
 //! * **seccompiler** provides the instruction type and compiles nothing here: it has one action, one
 //!   architecture and no flags for each filter.
+//! * **D-Bus** is spoken by a client of its own (`dbus`): one thread, ten calls, one signal. What a library costs is
+//!   measured in contrib/dependencies.md. Root speaks to systemd itself rather than to the bus.
+//! * **systemd's scope** is started around init, which waits for its Go meanwhile, and the limits are written as files as
+//!   well: systemd rounds some and has no property for others, but keeps those that it knows when it is reloaded.
 //! * **Warnings** are returned, not printed: the library never writes to stdout or stderr.
 
 mod bundle;
 pub(crate) mod cgroup;
 mod container;
+pub(crate) mod dbus;
 mod error;
 mod features;
 pub(crate) mod fs;

@@ -7,7 +7,8 @@ use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;
 
 use super::file;
-use super::record::{Hierarchy, Record, Version};
+use super::record::{Hierarchy, Record, Unit, Version};
+use super::systemd::Manager;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::fd::Descriptors;
 
@@ -19,6 +20,10 @@ pub(crate) struct JoinFds {
     fds: Descriptors,
     /// What they are, in the same order.
     kinds: Vec<JoinBy>,
+    /// Who can move a process to the v2 directory for a caller that may not.
+    unit: Option<Unit>,
+    /// The v2 directory below that of the unit: empty, or beginning with a slash.
+    below_unit: String,
 }
 
 #[derive(Debug)]
@@ -54,13 +59,21 @@ impl JoinFds {
         }
         Ok(())
     }
-}
 
-/// Moves the process `pid` into the v2 cgroup `directory`: the slow way, for want of CLONE_INTO_CGROUP.
-pub(crate) fn move_process(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
-    let describe = || format!("move process {pid} to the container's v2 cgroup");
-    let procs = openat(directory, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).context(describe)?;
-    file::write_to(procs, &pid.to_string()).context(describe)
+    /// Moves the process `pid` into the v2 cgroup: the slow way, for want of CLONE_INTO_CGROUP. A user may only move
+    /// processes within what is delegated to the user: one that comes from a login session is moved by systemd.
+    pub fn move_process(&self, pid: i32) -> Result<()> {
+        let Some(directory) = self.unified() else { return Ok(()) };
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let moved = openat(directory, "cgroup.procs", flags, Mode::empty())
+            .and_then(|procs| file::write_to(procs, &pid.to_string()));
+        match (moved, &self.unit) {
+            (Err(Errno::ACCESS | Errno::PERM), Some(unit)) => {
+                Manager::open(unit.user)?.attach(&unit.name, &self.below_unit, pid.unsigned_abs())
+            }
+            (moved, _) => moved.context(|| format!("move process {pid} to the container's v2 cgroup")),
+        }
+    }
 }
 
 /// A cgroup below the container's, as `exec --cgroup` names it: `PATH`, or `CONTROLLER[,CONTROLLER]:PATH` for some v1
@@ -117,13 +130,13 @@ fn is_v1_of(hierarchy: &Hierarchy, controller: &str) -> bool {
 /// counts. The process is going to be `beside` another one of the container, if there is one.
 pub(super) fn open_all(record: &Record, sub: &[SubCgroup], beside: Option<i32>) -> Result<JoinFds> {
     check_controllers(record, sub)?;
-    let mut fds = JoinFds::default();
+    let mut fds = JoinFds { unit: record.unit.clone(), ..JoinFds::default() };
     for hierarchy in &record.hierarchies {
         let below = sub.iter().rev().find(|sub| sub.selects(hierarchy)).map(|sub| sub.path.as_path());
         let directory = match (below, beside) {
-            (Some(below), _) => join_path(&hierarchy.directory, below),
-            (None, Some(pid)) if hierarchy.version == Version::V2 => with_room(hierarchy, pid)?,
-            (None, _) => hierarchy.directory.clone(),
+            (Some(below), _) => join_path(&record.inner(hierarchy), below),
+            (None, Some(pid)) if hierarchy.version == Version::V2 => with_room(record, hierarchy, pid)?,
+            (None, _) => record.inner(hierarchy),
         };
         match hierarchy.version {
             Version::V1 => {
@@ -135,6 +148,11 @@ pub(super) fn open_all(record: &Record, sub: &[SubCgroup], beside: Option<i32>) 
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let fd = open(&directory, flags, Mode::empty()).context(|| format!("open {}", directory.display()))?;
                 fds.push(fd, JoinBy::Clone);
+                let below = directory.strip_prefix(&hierarchy.directory).unwrap_or(Path::new(""));
+                fds.below_unit = match below.as_os_str().is_empty() {
+                    true => String::new(),
+                    false => format!("/{}", below.display()),
+                };
             }
         }
     }
@@ -143,17 +161,18 @@ pub(super) fn open_all(record: &Record, sub: &[SubCgroup], beside: Option<i32>) 
 
 /// Where a process can be: not in a v2 cgroup that hands controllers down (cgroups(7), "no internal processes"). A
 /// container that made cgroups below its own, as an init system does, has its init in one of them.
-fn with_room(hierarchy: &Hierarchy, init: i32) -> Result<PathBuf> {
-    let path = hierarchy.directory.join("cgroup.subtree_control");
+fn with_room(record: &Record, hierarchy: &Hierarchy, init: i32) -> Result<PathBuf> {
+    let directory = record.inner(hierarchy);
+    let path = directory.join("cgroup.subtree_control");
     match file::read_value(&path) {
-        Ok(controllers) if controllers.is_empty() => return Ok(hierarchy.directory.clone()),
+        Ok(controllers) if controllers.is_empty() => return Ok(directory),
         // Joining will tell.
-        Err(Errno::NOENT | Errno::NODEV) => return Ok(hierarchy.directory.clone()),
+        Err(Errno::NOENT | Errno::NODEV) => return Ok(directory),
         result => drop(result.context(|| format!("read {}", path.display()))?),
     }
     let path = PathBuf::from(format!("/proc/{init}/cgroup"));
     let own = file::read(&path).context(|| format!("read {}", path.display()))?;
-    Ok(own_below(&own, hierarchy).unwrap_or_else(|| hierarchy.directory.clone()))
+    Ok(own_below(&own, hierarchy).unwrap_or(directory))
 }
 
 /// The v2 cgroup of the lines of /proc/PID/cgroup, if it is below the container's: a process elsewhere is none of our

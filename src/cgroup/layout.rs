@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::record::Version;
+use super::file;
+use super::record::{Hierarchy, Version};
 use crate::error::{Context, Result};
 use crate::fs::{MountLine, read_mount_table};
 use crate::host::CgroupLayout;
@@ -17,6 +18,19 @@ pub(super) struct Mounted {
     pub mount: PathBuf,
     /// The cgroup at the mount point, as /proc/self/cgroup counts paths.
     pub root: String,
+}
+
+impl Mounted {
+    /// The hierarchy, with the container's `directory` in it.
+    pub fn hierarchy(&self, directory: PathBuf) -> Hierarchy {
+        Hierarchy {
+            version: self.version,
+            name: self.mount.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            controllers: self.controllers.clone(),
+            mount: self.mount.clone(),
+            directory,
+        }
+    }
 }
 
 /// The one mount of a unified layout.

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 use super::apply;
 use super::layout::{self, Mounted};
 use super::record::{Hierarchy, Record, Version};
-use super::setting::{self, Setting, Translation};
-use super::{devices, file, freeze};
+use super::setting::{self, Missing, Setting, Translation};
+use super::{devices, file, freeze, owner, scope};
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::host::HostFacts;
 use crate::plan::resources::{CgroupManager, CgroupPath, CgroupPlan, Resources};
@@ -22,7 +22,7 @@ pub(super) fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Record> {
         CgroupPath::Absolute(path) => format!("/{path}"),
         CgroupPath::Relative(path) => path.clone(),
     };
-    let mut record = Record { manager: plan.manager, path, hierarchies: Vec::new() };
+    let mut record = Record { manager: plan.manager, path, ..Record::default() };
     if plan.manager == CgroupManager::Disabled {
         return Ok(record);
     }
@@ -31,7 +31,13 @@ pub(super) fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Record> {
         return Err(Error::new(Kind::Unsupported, "make a cgroup: no cgroup file system is mounted")
             .hint("mount it, or use --cgroup-manager disabled"));
     }
-    record.hierarchies = place(&mounted, &plan.path)?;
+    record.hierarchies = place(&mounted, plan)?;
+    if let Some(scope) = &plan.scope {
+        scope::refuse_existing(scope, &record.hierarchies)?;
+        record.unit = Some(scope::unit(scope));
+        record.hierarchies.retain(|hierarchy| !scope::is_managed(hierarchy.version, &hierarchy.controllers));
+        return Ok(record);
+    }
     if record.hierarchies.first().is_some_and(|first| first.directory.exists()) {
         refuse_in_use(&record)?;
     }
@@ -61,20 +67,30 @@ pub(super) fn make(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts) ->
     if let Some(cpuset) = record.v1("cpuset") {
         inherit_sets(cpuset, &plan.resources)?;
     }
+    if plan.scope.is_some() {
+        made.keep();
+        return Ok(Vec::new());
+    }
     prepare_v2(record, &plan.resources)?;
+    if !facts.rootless {
+        refuse_withheld(record, &plan.resources)?;
+    }
     let warnings = limit(record, &plan.resources, facts.rootless, existed)?;
+    owner::give(record, plan.owner)?;
     made.keep();
     Ok(warnings)
 }
 
 /// The container's directory in each hierarchy.
-fn place(mounted: &[Mounted], path: &CgroupPath) -> Result<Vec<Hierarchy>> {
-    let own = match path {
-        CgroupPath::Absolute(_) => String::new(),
-        CgroupPath::Relative(_) => layout::own()?,
+fn place(mounted: &[Mounted], plan: &CgroupPlan) -> Result<Vec<Hierarchy>> {
+    let of_user = plan.scope.as_ref().is_some_and(|scope| scope.user);
+    let own = match &plan.path {
+        CgroupPath::Absolute(_) if !of_user => String::new(),
+        _ => layout::own()?,
     };
     let alone = mounted.len() == 1;
-    let directory = |mounted: &Mounted| match path {
+    let directory = |mounted: &Mounted| match &plan.path {
+        CgroupPath::Absolute(path) if of_user => scope::of_user_manager(mounted, &own).join(path),
         CgroupPath::Absolute(path) => mounted.mount.join(path),
         CgroupPath::Relative(path) => {
             let own = layout::own_directory(mounted, &own);
@@ -85,14 +101,7 @@ fn place(mounted: &[Mounted], path: &CgroupPath) -> Result<Vec<Hierarchy>> {
             }
         }
     };
-    let hierarchy = |mounted: &Mounted| Hierarchy {
-        version: mounted.version,
-        name: mounted.mount.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        controllers: mounted.controllers.clone(),
-        mount: mounted.mount.clone(),
-        directory: directory(mounted),
-    };
-    Ok(mounted.iter().map(hierarchy).collect())
+    Ok(mounted.iter().map(|mounted| mounted.hierarchy(directory(mounted))).collect())
 }
 
 /// Directories made so far: removed again, last first, unless kept.
@@ -208,7 +217,8 @@ fn write_set(path: &Path, value: &str) -> Result<()> {
 /// Hands controllers down to a v2 cgroup: all there are where v2 stands alone, those that limits need where v1
 /// has the rest. What cannot be handed down matters only if a limit needs it, and is found when that is written.
 pub(super) fn prepare_v2(record: &mut Record, resources: &Resources) -> Result<()> {
-    let alone = record.hierarchies.len() == 1;
+    // systemd hands down what a unit can ask it for.
+    let alone = record.hierarchies.len() == 1 && record.unit.is_none();
     if !alone && !apply::needs_v2(record, resources) {
         return Ok(());
     }
@@ -243,18 +253,61 @@ fn hand_down(mount: &Path, directory: &Path, wanted: &BTreeSet<String>) {
     let mut ancestors: Vec<&Path> = directory.ancestors().skip(1).take_while(|a| a.starts_with(mount)).collect();
     ancestors.reverse();
     for ancestor in ancestors {
-        let path = ancestor.join("cgroup.subtree_control");
-        let all: Vec<String> = wanted.iter().map(|controller| format!("+{controller}")).collect();
-        if file::write(&path, &all.join(" ")).is_err() {
-            // One that is refused refuses all: the others are tried alone.
-            for one in &all {
-                let _ = file::write(&path, one);
-            }
+        enable(ancestor, wanted);
+    }
+}
+
+/// Lets the cgroups below `parent` have those controllers of `wanted` that it can give.
+pub(super) fn enable(parent: &Path, wanted: &BTreeSet<String>) {
+    let path = parent.join("cgroup.subtree_control");
+    let all: Vec<String> = wanted.iter().map(|controller| format!("+{controller}")).collect();
+    if file::write(&path, &all.join(" ")).is_err() {
+        // One that is refused refuses all: the others are tried alone.
+        for one in &all {
+            let _ = file::write(&path, one);
         }
     }
 }
 
-fn words(path: &Path) -> Result<BTreeSet<String>> {
+/// Names the cgroup that keeps back a controller which a limit needs: one with processes of its own cannot hand
+/// any down (cgroup-v2.rst, "No Internal Process Constraint").
+pub(super) fn refuse_withheld(record: &Record, resources: &Resources) -> Result<()> {
+    let Some(v2) = record.v2().filter(|_| record.hierarchies.len() == 1 && resources.has_limits()) else {
+        return Ok(());
+    };
+    let there = words(&v2.directory.join("cgroup.controllers"))?;
+    let Translation { settings, .. } = apply::translate(record, resources)?;
+    let withheld = settings.into_iter().find(|setting| {
+        let controller = &*setting.controller;
+        setting.missing == Missing::Fail
+            && v2.controllers.iter().any(|c| c == controller)
+            && !there.contains(controller)
+    });
+    let Some(setting) = withheld else { return Ok(()) };
+    let has_it = |directory: &&Path| {
+        words(&directory.join("cgroup.controllers")).is_ok_and(|there| there.contains(&*setting.controller))
+    };
+    let keeper = v2.directory.ancestors().skip(1).find(has_it).unwrap_or(&v2.mount);
+    let processes = file::read(&keeper.join("cgroup.procs")).unwrap_or_default();
+    let error = Error::new(
+        Kind::Unsupported,
+        format!(
+            "set {}: cgroup {} does not hand down the {} controller",
+            setting.file,
+            keeper.display(),
+            setting.controller
+        ),
+    )
+    .at(setting.pointer);
+    Err(match processes.is_empty() {
+        true => error,
+        false => {
+            error.errno(NixErrno::EBUSY).hint("it has processes of its own: choose a cgroupsPath that is not below it")
+        }
+    })
+}
+
+pub(super) fn words(path: &Path) -> Result<BTreeSet<String>> {
     let value = file::read_value(path).context(|| format!("read {}", path.display()))?;
     Ok(value.split_whitespace().map(str::to_owned).collect())
 }

@@ -2,7 +2,8 @@
 //! v2 and both at once (cgroups(7), the kernel's admin-guide/cgroup-v1 and cgroup-v2.rst).
 //!
 //! Pure translators turn `Resources` into files and values; one writer writes them and names file, value and
-//! errno. Uses `plan` (as data), `host`, `error`, `fs` (the mount table) and `sys`. Called by `container`; init calls only
+//! errno. With the manager systemd a transient scope of systemd takes the place of directories that are made; see
+//! `scope`. Uses `plan` (as data), `host`, `error`, `fs` (the mount table), `dbus` and `sys`. Called by `container`; init calls only
 //! [`JoinFds::join_tasks`].
 //!
 //! What costs time here is the kernel's RCU grace period, 8 to 12 ms on an idle machine: a write of a pid to
@@ -18,11 +19,15 @@ pub(crate) mod join;
 mod layout;
 mod make;
 mod oom;
+mod owner;
 mod processes;
+mod properties;
 mod record;
 mod remove;
+mod scope;
 mod setting;
 pub(crate) mod stats;
+mod systemd;
 mod update;
 mod v1;
 mod v2;
@@ -33,6 +38,7 @@ mod privileged;
 pub(crate) use join::{JoinFds, SubCgroup};
 pub(crate) use oom::OomWatch;
 pub(crate) use record::Record;
+use record::UnitState;
 pub(crate) use stats::{Stats, parse_interfaces};
 pub(crate) use update::{Change, Undo};
 
@@ -62,6 +68,15 @@ impl Cgroup {
         make::make(&mut self.record, plan, facts)
     }
 
+    /// With the manager systemd: starts the unit around the process `pid`, which waits for its Go, and writes the
+    /// limits. Otherwise nothing: the process is where it belongs already, or will be by its own doing.
+    ///
+    /// # Errors
+    /// Name the unit. What was started is stopped by [`Cgroup::destroy`].
+    pub fn adopt(&mut self, plan: &CgroupPlan, facts: &HostFacts, pid: i32) -> Result<Vec<Warning>> {
+        scope::adopt(&mut self.record, plan, facts, pid)
+    }
+
     /// Gives the cgroup, which has limits already, those of `change.after`: what differs from `change.before`, and what
     /// `named` says that the caller asked for, by its JSON pointer. On failure the old settings are in force again.
     pub fn update(&mut self, change: &Change<'_>, named: impl Fn(&str) -> bool) -> Result<(Undo, Vec<Warning>)> {
@@ -70,7 +85,12 @@ impl Cgroup {
 
     /// The cgroup that `record` describes. Nothing is checked: directories that are gone count as empty.
     pub fn from_record(record: &Record) -> Cgroup {
-        Cgroup { record: record.clone() }
+        let mut record = record.clone();
+        // Whoever wrote that nothing was asked for yet may have gone on.
+        if let Some(unit) = record.unit.as_mut().filter(|unit| unit.state == UnitState::Planned) {
+            unit.state = UnitState::Perhaps;
+        }
+        Cgroup { record }
     }
 
     /// What state.json keeps.
@@ -127,6 +147,8 @@ impl Cgroup {
     /// Removes the cgroup and those below it, everywhere; what is gone already is no error. Waits a bounded time
     /// for processes that are exiting; an error names those that stay, and the rest is removed all the same.
     pub fn destroy(&self) -> Result<()> {
-        remove::destroy(&self.record)
+        let stopped = scope::stop(&self.record);
+        remove::destroy(&self.record)?;
+        stopped
     }
 }

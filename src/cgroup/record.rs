@@ -16,6 +16,36 @@ pub(crate) struct Record {
     pub path: String,
     /// Empty when the container has no cgroup of its own.
     pub hierarchies: Vec<Hierarchy>,
+    /// What systemd calls it.
+    pub unit: Option<Unit>,
+    /// The processes live in this cgroup below the unit's v2 cgroup, a relative path.
+    pub subgroup: Option<String>,
+}
+
+/// A transient scope of systemd.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Unit {
+    /// With its suffix.
+    pub name: String,
+    /// Of the user's service manager.
+    pub user: bool,
+    /// By which it is known again.
+    pub description: String,
+    pub state: UnitState,
+}
+
+/// What this process knows about a unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum UnitState {
+    /// It was not asked for.
+    #[default]
+    Planned,
+    /// It was asked for, and the answer did not arrive.
+    Perhaps,
+    /// It is, or was, there.
+    Started,
 }
 
 /// The cgroup in one hierarchy.
@@ -47,6 +77,14 @@ impl Record {
         self.hierarchies
             .iter()
             .find(|hierarchy| hierarchy.version == Version::V1 && hierarchy.controllers.iter().any(|c| c == controller))
+    }
+
+    /// The directory in `hierarchy` that processes join: the container's, or the subgroup.
+    pub fn inner(&self, hierarchy: &Hierarchy) -> PathBuf {
+        match &self.subgroup {
+            Some(subgroup) if hierarchy.version == Version::V2 => hierarchy.directory.join(subgroup),
+            _ => hierarchy.directory.clone(),
+        }
     }
 
     /// The v2 hierarchy.

@@ -35,6 +35,12 @@ pub(super) fn destroy_within(record: &Record, patience: Duration) -> Result<()> 
     failed.map_or(Ok(()), Err)
 }
 
+/// Waits a bounded time until no process runs in any of `hierarchies`, at any depth.
+pub(super) fn wait_until_empty(hierarchies: &[&Hierarchy]) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    hierarchies.iter().try_for_each(|hierarchy| wait_for_exit(hierarchy, deadline))
+}
+
 /// Removes one directory: by one system call, unless it has children or processes.
 fn remove(hierarchy: &Hierarchy, deadline: Instant) -> Result<()> {
     let directory = &hierarchy.directory;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::properties::UnitProperty;
 use super::record::Record;
 use super::setting::{self, Missing, Setting, Translation, Writer, pointer};
-use super::{apply, devices, file, make};
+use super::{apply, devices, file, make, scope};
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::plan::resources::{DeviceSet, Limit, Resources};
 
@@ -27,6 +28,8 @@ pub(crate) struct Undo {
     /// Files and the lines that they had, in the order of writing.
     lines: Vec<(PathBuf, String)>,
     devices: Option<DeviceSet>,
+    /// Properties of the unit.
+    properties: Vec<UnitProperty>,
 }
 
 /// See [`super::Cgroup::update`].
@@ -52,11 +55,13 @@ pub(super) fn update(
         .devices
         .as_ref()
         .filter(|after| change.before.devices.as_ref() != Some(*after) || named(&pointer("/devices")));
-    let undo = Undo {
+    let mut undo = Undo {
         record: record.clone(),
         lines: current(record, &settings)?,
         devices: devices.and(change.before.devices.clone()),
+        properties: Vec::new(),
     };
+    undo.properties = scope::update(record, change.before, change.after)?;
     let written = setting::write_all(record, settings)
         .and_then(|()| devices.map_or(Ok(()), |set| devices::apply(record, set, true)));
     match written {
@@ -100,6 +105,9 @@ impl Undo {
         let mut writer = Writer::default();
         let mut deferred = Vec::new();
         let mut lost = Vec::new();
+        if let Err(error) = scope::set(&self.record, self.properties) {
+            lost.push(error.to_string());
+        }
         for (path, line) in self.lines.into_iter().rev() {
             match writer.write_line(&path, &line) {
                 Ok(()) => {}

@@ -62,7 +62,7 @@ fn memory(memory: &Memory, to: &mut Translation) -> Result<()> {
 }
 
 /// v1 and the specification count memory and swap together, v2 counts swap alone.
-fn swap(memory: &Memory) -> Result<Option<Limit>> {
+pub(super) fn swap(memory: &Memory) -> Result<Option<Limit>> {
     match (memory.swap, memory.limit) {
         (None, Some(Limit::Max)) => Ok(Some(Limit::Max)),
         (None, _) => Ok(None),
@@ -114,7 +114,7 @@ fn cpu(cpu: &Cpu, to: &mut Translation) -> Result<()> {
 
 /// cpu.weight (1 to 10000, 100 by default) for v1 shares (2 to 262144, 1024 by default): the curve through the
 /// three points minimum, default and maximum that runtimes and Kubernetes agreed on in 2025.
-fn weight_of_shares(shares: u64) -> u64 {
+pub(super) fn weight_of_shares(shares: u64) -> u64 {
     let l = (shares.clamp(2, 262_144) as f64).log2();
     let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
     // The default must not be rounded up to 101 by the last bit of a double.
@@ -122,7 +122,7 @@ fn weight_of_shares(shares: u64) -> u64 {
 }
 
 /// io.weight (1 to 10000) for a weight of the specification (10 to 1000), linearly.
-fn io_weight(weight: u16) -> u64 {
+pub(super) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight.saturating_sub(10)) * 9999 / 990
 }
 

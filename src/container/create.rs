@@ -75,6 +75,10 @@ pub(super) fn create(
     };
     let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
     warnings.iter().for_each(runtime.on_warning);
+    if let Some(scope) = &mut plan.cgroup.scope {
+        // Ids are taken once in one root only, names of units once on a machine.
+        scope.description = format!("{} in {}", scope.description, runtime.root.display());
+    }
     plan.init.seccomp.iter().flat_map(|filter| &filter.ignored).for_each(runtime.on_detail);
     timings::mark("planned");
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
@@ -150,7 +154,6 @@ impl Maker<'_> {
         let mut cgroup = Guard::new(cgroup, on_warning);
         let Some(made) = cgroup.made_mut() else { return Err(unexpected()) };
         made.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
-        record.cgroup = made.record().clone();
         timings::mark("cgroups made");
         let fds = InitFds {
             gate,
@@ -159,7 +162,7 @@ impl Maker<'_> {
             console,
             sources: self.plan.init.rootfs.as_ref().map(Sources::open).transpose()?.unwrap_or_default(),
         };
-        let (child, line) = self.settle(directory, &mut record, fds)?;
+        let (child, line) = self.settle(directory, &mut record, made, fds)?;
         cgroup.keep();
         Ok((child, record, line))
     }
@@ -178,7 +181,13 @@ impl Maker<'_> {
     }
 
     /// From the clone to a waiting init whose state is on disk; with the line to it unless it waits behind the gate.
-    fn settle(&self, directory: &Directory, record: &mut Record, fds: InitFds) -> Result<(Child, Option<ParentEnd>)> {
+    fn settle(
+        &self,
+        directory: &Directory,
+        record: &mut Record,
+        cgroup: &mut Cgroup,
+        fds: InitFds,
+    ) -> Result<(Child, Option<ParentEnd>)> {
         let gated = fds.gate.is_some();
         let on_warning = self.runtime.on_warning;
         let Hooks { prestart, create_runtime, .. } = &self.plan.hooks;
@@ -194,7 +203,11 @@ impl Maker<'_> {
             last_capability: self.facts.last_capability,
             ignored_signals: self.facts.ignored_signals,
         };
-        let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
+        let mut spawned = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
+        cgroup.adopt(&self.plan.cgroup, &self.facts, spawned.pid)?.iter().for_each(on_warning);
+        record.cgroup = cgroup.record().clone();
+        spawned.release()?;
+        let Spawned { child, pid, sync, .. } = spawned;
         timings::mark("init made");
         // While init is at work.
         let process = &self.plan.init.process;

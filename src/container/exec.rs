@@ -134,7 +134,9 @@ fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {
 fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Result<(Child, Option<Relay<'static>>)> {
     let (on_warning, request) = (spawn.on_warning, spawn.request);
     let process = &request.plan.process;
-    let Spawned { child, pid, sync } = spawn::spawn(spawn)?;
+    let mut spawned = spawn::spawn(spawn)?;
+    spawned.release()?;
+    let Spawned { child, pid, sync, .. } = spawned;
     let Some(made) = child.made() else { return Err(unexpected()) };
     timings::mark("process made");
     let (FromInit::Ready, _) = expect(&sync, Some(made), on_warning)? else { return Err(unexpected()) };

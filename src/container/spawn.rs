@@ -28,14 +28,30 @@ pub(crate) struct Spawn<'a> {
     pub on_warning: fn(&Warning),
 }
 
-/// A child that has its Go, and the line to it.
+/// A child that waits for its Go, and the line to it.
 pub(crate) struct Spawned {
     pub child: Guard<Child>,
     pub pid: i32,
     pub sync: ParentEnd,
+    child_end: Option<ChildEnd>,
+    oom_score_adj: Option<i32>,
 }
 
-/// Makes init and tells it to go.
+impl Spawned {
+    /// Tells the child to go: everything outside of it is in place.
+    pub fn release(&mut self) -> Result<()> {
+        if let Some(value) = self.oom_score_adj {
+            write_proc(&format!("/proc/{}/oom_score_adj", self.pid), &value.to_string())
+                .map_err(|error| error.at("/process/oomScoreAdj"))?;
+        }
+        self.sync.send(&ToInit::Go { pid: self.pid })?;
+        // Closed while the child is at work already; from here on its end is noticed.
+        drop(self.child_end.take());
+        Ok(())
+    }
+}
+
+/// Makes init, which then waits for [`Spawned::release`].
 pub(crate) fn spawn(spawn: Spawn<'_>) -> Result<Spawned> {
     // A non-dumpable process belongs to root in /proc: only root could write its maps and offsets. An
     // unprivileged runtime leaves its child open until then; it holds nothing that the user may not see.
@@ -61,12 +77,11 @@ fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spaw
     let child = Guard::new(Child { pid, pidfd }, on_warning);
     children.restore()?;
     if !in_cgroup {
-        move_into(unified, pid)?;
+        fds.cgroup.move_process(pid)?;
     }
     write_id_maps(plan, pid)?;
-    release(&sync, pid, request.plan.process.oom_score_adj)?;
-    drop(child_end);
-    Ok(Spawned { child, pid, sync })
+    let oom_score_adj = request.plan.process.oom_score_adj;
+    Ok(Spawned { child, pid, sync, child_end: Some(child_end), oom_score_adj })
 }
 
 /// An intermediate makes or joins the namespaces that its own children are born into, and clones init as a
@@ -101,18 +116,9 @@ fn through_intermediate(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) 
         intermediate.reap()?;
     }
     if !in_cgroup {
-        move_into(fds.cgroup.unified(), init_pid)?;
+        fds.cgroup.move_process(init_pid)?;
     }
-    release(&sync, init_pid, request.plan.process.oom_score_adj)?;
-    Ok(Spawned { child, pid: init_pid, sync })
-}
-
-fn release(sync: &ParentEnd, pid: i32, oom_score_adj: Option<i32>) -> Result<()> {
-    if let Some(value) = oom_score_adj {
-        write_proc(&format!("/proc/{pid}/oom_score_adj"), &value.to_string())
-            .map_err(|error| error.at("/process/oomScoreAdj"))?;
-    }
-    sync.send(&ToInit::Go { pid })
+    Ok(Spawned { child, pid: init_pid, sync, child_end: None, oom_score_adj: request.plan.process.oom_score_adj })
 }
 
 /// Clones, straight into the cgroup where the kernel can; the flag says whether it did.
@@ -135,12 +141,6 @@ fn threads_or(errno: Errno, operation: String) -> Error {
         Errno::ENOSPC => Error::sys(errno, operation).hint("a limit below /proc/sys/user is reached"),
         _ => Error::sys(errno, operation),
     }
-}
-
-/// The slow way into a cgroup2: a grace period of several milliseconds.
-fn move_into(cgroup: Option<BorrowedFd<'_>>, pid: i32) -> Result<()> {
-    let Some(cgroup) = cgroup else { return Ok(()) };
-    crate::cgroup::join::move_process(cgroup, pid)
 }
 
 /// What the parent's children are born into, set for one clone and set back.

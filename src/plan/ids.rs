@@ -46,6 +46,14 @@ impl IdMapping {
         let line = |map: &IdMapping| format!("{} {} {}\n", map.container_id, map.host_id, map.size);
         mappings.iter().map(line).collect()
     }
+
+    /// What the id `inside` is outside.
+    pub fn host_id(mappings: &[IdMapping], inside: u32) -> Option<u32> {
+        mappings.iter().find_map(|map| {
+            let distance = inside.checked_sub(map.container_id).filter(|&distance| distance < map.size)?;
+            map.host_id.checked_add(distance)
+        })
+    }
 }
 
 /// The kernel takes at most this many lines (UID_GID_MAP_MAX_EXTENTS, Linux 4.15).

@@ -30,14 +30,15 @@ use std::ffi::CString;
 use std::path::Path;
 
 use hooks::Hooks;
+use mounts::{MountPlan, MountSource};
 use namespaces::Namespaces;
 use process::ProcessPlan;
-use resources::CgroupPlan;
+use resources::{CgroupPath, CgroupPlan, Scope};
 use rootfs::RootfsPlan;
 use spawn::SpawnPlan;
 use sysctl::Sysctl;
 
-use ids::UserNamespace;
+use ids::{IdMapping, UserNamespace};
 use process::ProcessContext;
 
 use crate::bundle::config::Linux;
@@ -138,7 +139,7 @@ impl Plan {
         }
         let mut spawn = SpawnPlan::new(namespaces, user, facts);
         spawn.time_offsets = spawn::time_offsets(&linux.time_offsets, namespaces)?;
-        let (cgroup, cgroup_warnings) = CgroupPlan::new(
+        let (mut cgroup, cgroup_warnings) = CgroupPlan::new(
             linux.cgroups_path.as_deref(),
             linux.resources.as_ref(),
             options.id,
@@ -148,6 +149,16 @@ impl Plan {
         warnings.extend(cgroup_warnings);
         let (filter, filter_warnings) = seccomp::of_config(config)?;
         warnings.extend(filter_warnings);
+        if options.cgroup_manager == CgroupManager::Systemd {
+            let scope = Scope::new(linux.cgroups_path.as_deref(), options.id, &config.annotations, facts)?;
+            cgroup.path = CgroupPath::Absolute(scope.path());
+            cgroup.scope = Some(scope);
+        }
+        let rootfs = RootfsPlan::new(&draft, &mut warnings)?;
+        let process = ProcessPlan::new(process, &context, &mut warnings)?;
+        if !facts.rootless {
+            cgroup.owner = cgroup_owner(&rootfs, &process, user);
+        }
         let plan = Plan {
             spawn,
             cgroup,
@@ -158,9 +169,9 @@ impl Plan {
                 namespaces: namespaces.clone(),
                 hostname: host_name(config.hostname.as_deref(), "hostname", namespaces)?,
                 domainname: host_name(config.domainname.as_deref(), "domainname", namespaces)?,
-                rootfs: Some(RootfsPlan::new(&draft, &mut warnings)?),
+                rootfs: Some(rootfs),
                 sysctls: sysctl::plan(config, linux, namespaces)?,
-                process: ProcessPlan::new(process, &context, &mut warnings)?,
+                process,
                 seccomp: filter,
                 session_keyring: session_keyring(options.id, options.no_new_keyring)?,
                 loopback_up: namespaces.is_new(namespaces::Kind::Net),
@@ -168,6 +179,19 @@ impl Plan {
         };
         Ok((plan, warnings))
     }
+}
+
+/// Who owns the container's cgroup, as config-linux.md#cgroup-ownership has it: the user of its process, as the host
+/// knows it, if the container can write to it by a mount in a cgroup namespace of its own. `None` for root.
+fn cgroup_owner(rootfs: &RootfsPlan, process: &ProcessPlan, user: &UserNamespace) -> Option<u32> {
+    let writable = |mount: &MountPlan| {
+        matches!(mount.source, MountSource::Cgroup { .. }) && mount.attr_set & mount_options::attr::RDONLY == 0
+    };
+    if !rootfs.cgroup_namespace || !rootfs.mounts.iter().any(writable) {
+        return None;
+    }
+    let host = if user.own { IdMapping::host_id(&user.uid_mappings, process.uid) } else { Some(process.uid) };
+    host.filter(|&uid| uid != 0)
 }
 
 impl ExecPlan {

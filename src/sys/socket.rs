@@ -29,6 +29,13 @@ pub(crate) fn connect_unix(kind: SockType, path: &str, flags: SockFlag) -> Resul
     Ok(connection)
 }
 
+/// As [`connect_unix`], to `name` in the abstract namespace.
+pub(crate) fn connect_abstract(kind: SockType, name: &str, flags: SockFlag) -> Result<OwnedFd, Errno> {
+    let connection = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC | flags, None)?;
+    connect(connection.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
+    Ok(connection)
+}
+
 /// The next connection to `listener`.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     loop {

@@ -247,6 +247,7 @@ fn create_disabled_makes_nothing() {
         manager: CgroupManager::Disabled,
         path: CgroupPath::Absolute("x".into()),
         resources: resources("{}"),
+        ..CgroupPlan::default()
     };
     let (cgroup, _) = create(&plan, &facts).unwrap();
     assert!(cgroup.record().hierarchies.is_empty());

@@ -5,6 +5,9 @@
 pub(crate) mod devices;
 mod limits;
 mod path;
+mod property;
+mod scope;
+pub(crate) mod value;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +15,10 @@ use crate::bundle::resources::ResourcesConfig;
 pub(crate) use devices::{Access, DeviceKind, DeviceSet, Exception};
 pub(crate) use limits::{BlockIo, Cpu, DeviceNumber, Limit, Memory, Resources, Throttle};
 pub(crate) use path::CgroupPath;
+pub(crate) use property::Property;
+pub(crate) use scope::Scope;
 
-use crate::error::{Error, Kind, Result, Warning};
+use crate::error::{Result, Warning};
 use crate::host::HostFacts;
 
 /// Who makes and removes control groups.
@@ -36,6 +41,10 @@ pub(crate) struct CgroupPlan {
     pub manager: CgroupManager,
     /// Where.
     pub path: CgroupPath,
+    /// The unit, for the manager systemd.
+    pub scope: Option<Scope>,
+    /// Who gets the cgroup, as the host's user id: set where the container may make cgroups of its own.
+    pub owner: Option<u32>,
     /// The limits. `devices` is set unless the caller cannot have device rules at all.
     pub resources: Resources,
 }
@@ -53,11 +62,9 @@ impl CgroupPlan {
         manager: CgroupManager,
         facts: &HostFacts,
     ) -> Result<(CgroupPlan, Vec<Warning>)> {
-        if manager == CgroupManager::Systemd {
-            return Err(Error::new(Kind::Unsupported, "the systemd cgroup manager is not supported yet")
-                .hint("use --cgroup-manager cgroupfs"));
-        }
         let path = match cgroups_path.filter(|path| !path.is_empty()) {
+            // The scope says it.
+            _ if manager == CgroupManager::Systemd => CgroupPath::default(),
             Some(path) => CgroupPath::parse(path).map_err(|error| error.at("/linux/cgroupsPath"))?,
             None => CgroupPath::Relative(id.to_owned()),
         };
@@ -70,6 +77,6 @@ impl CgroupPlan {
         } else {
             resources.devices.get_or_insert_with(DeviceSet::defaults);
         }
-        Ok((CgroupPlan { manager, path, resources }, warnings))
+        Ok((CgroupPlan { manager, path, scope: None, owner: None, resources }, warnings))
     }
 }

@@ -1,0 +1,396 @@
+//! Resources as properties of a unit (org.freedesktop.systemd1(5), systemd.resource-control(5)). Pure.
+//!
+//! The files are written all the same, exactly; systemd is told so that it shows the limits and keeps them when it
+//! writes the files of all units anew.
+
+use super::record::Version;
+use super::v2;
+use crate::error::Result;
+use crate::plan::resources::value::Value;
+use crate::plan::resources::{BlockIo, Cpu, Limit, Property, Resources, Scope, Throttle};
+
+/// A property, and the first version of systemd that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnitProperty {
+    pub property: Property,
+    pub since: u32,
+}
+
+/// No version of systemd is older where this program runs.
+const ALWAYS: u32 = 219;
+
+fn set(to: &mut Vec<UnitProperty>, since: u32, name: &str, value: Value) {
+    to.push(UnitProperty { property: Property { name: name.to_owned(), value }, since });
+}
+
+/// Everything for a scope around the process `pid`. What an annotation says replaces what would be said without.
+pub(super) fn of_scope(scope: &Scope, resources: &Resources, version: Version, pid: u32) -> Result<Vec<UnitProperty>> {
+    let mut all = Vec::new();
+    set(&mut all, ALWAYS, "Description", Value::text(&scope.description));
+    set(&mut all, ALWAYS, "Slice", Value::text(&scope.slice));
+    set(&mut all, ALWAYS, "PIDs", Value::array("u", vec![Value::Uint32(pid)]));
+    set(&mut all, ALWAYS, "DefaultDependencies", Value::Bool(false));
+    // What is below the unit is the container's; systemd hands down its controllers.
+    set(&mut all, ALWAYS, "Delegate", Value::Bool(true));
+    // A unit that failed is forgotten too, so that its name is free.
+    set(&mut all, 236, "CollectMode", Value::text("inactive-or-failed"));
+    for accounting in ["CPUAccounting", "MemoryAccounting", "TasksAccounting"] {
+        set(&mut all, 227, accounting, Value::Bool(true));
+    }
+    let io = if version == Version::V2 { "IOAccounting" } else { "BlockIOAccounting" };
+    set(&mut all, 230, io, Value::Bool(true));
+    all.extend(of_resources(resources, version)?);
+    all.retain(|entry| !scope.properties.iter().any(|asked| asked.name == entry.property.name));
+    all.extend(scope.properties.iter().map(|asked| UnitProperty { property: asked.clone(), since: ALWAYS }));
+    Ok(all)
+}
+
+/// The limits that systemd has properties for.
+pub(super) fn of_resources(resources: &Resources, version: Version) -> Result<Vec<UnitProperty>> {
+    let mut all = Vec::new();
+    let memory = &resources.memory;
+    if let Some(limit) = memory.limit {
+        set(&mut all, 231, "MemoryMax", number(limit));
+    }
+    if version == Version::V2 {
+        if let Some(limit) = memory.reservation {
+            set(&mut all, 231, "MemoryLow", number(limit));
+        }
+        if let Some(limit) = v2::swap(memory)? {
+            set(&mut all, 232, "MemorySwapMax", number(limit));
+        }
+    }
+    cpu(&resources.cpu, version, &mut all);
+    if let Some(limit) = resources.pids {
+        // No unit can do without any task, says systemd.
+        let limit = if limit == Limit::Value(0) { Limit::Value(1) } else { limit };
+        set(&mut all, 227, "TasksMax", number(limit));
+    }
+    block_io(&resources.block_io, version, &mut all);
+    for entry in &resources.unified {
+        if let Some((name, since, value)) = of_file(&entry.file, &entry.value) {
+            // systemd.resource-control(5) has the specification's own field under the same name: the file wins.
+            all.retain(|other| other.property.name != name);
+            set(&mut all, since, name, value);
+        }
+    }
+    Ok(all)
+}
+
+/// What `after` has and `before` has not, or not so.
+pub(super) fn changed(before: &[UnitProperty], after: Vec<UnitProperty>) -> Vec<UnitProperty> {
+    after.into_iter().filter(|entry| !before.contains(entry)).collect()
+}
+
+/// What takes `changed` back to `before`; a property that was not set is unset.
+pub(super) fn undo(changed: &[UnitProperty], before: &[UnitProperty]) -> Vec<UnitProperty> {
+    let one = |new: &UnitProperty| {
+        let name = &new.property.name;
+        before.iter().find(|old| old.property.name == *name).cloned().unwrap_or_else(|| {
+            let value = match &new.property.value {
+                // An empty assignment empties a list.
+                Value::Array { element, .. } => Value::array(element, Vec::new()),
+                _ if matches!(name.as_str(), "MemoryLow" | "MemoryMin") => Value::Uint64(0),
+                // Infinity, which for weights and periods means that there is none.
+                _ => number(Limit::Max),
+            };
+            UnitProperty { property: Property { name: name.clone(), value }, since: new.since }
+        })
+    };
+    changed.iter().map(one).collect()
+}
+
+fn number(limit: Limit) -> Value {
+    Value::Uint64(match limit {
+        Limit::Max => u64::MAX,
+        Limit::Value(value) => value,
+    })
+}
+
+fn cpu(cpu: &Cpu, version: Version, to: &mut Vec<UnitProperty>) {
+    match (version, cpu.idle, cpu.shares) {
+        (Version::V2, Some(true), _) => set(to, 252, "CPUWeight", Value::Uint64(0)),
+        (Version::V2, _, Some(shares)) => set(to, 232, "CPUWeight", Value::Uint64(v2::weight_of_shares(shares))),
+        (Version::V1, _, Some(shares)) => set(to, ALWAYS, "CPUShares", Value::Uint64(shares)),
+        (_, _, None) => {}
+    }
+    if let Some(period) = cpu.period {
+        set(to, 242, "CPUQuotaPeriodUSec", Value::Uint64(period));
+    }
+    match cpu.quota {
+        Some(Limit::Max) => set(to, ALWAYS, "CPUQuotaPerSecUSec", Value::Uint64(u64::MAX)),
+        Some(Limit::Value(quota)) => {
+            let period = u128::from(cpu.period.unwrap_or(DEFAULT_PERIOD));
+            let share = (u128::from(quota) * 1_000_000).div_ceil(period.max(1));
+            set(to, ALWAYS, "CPUQuotaPerSecUSec", Value::Uint64(u64::try_from(share).unwrap_or(u64::MAX)));
+        }
+        None => {}
+    }
+    for (list, name) in [(&cpu.cpus, "AllowedCPUs"), (&cpu.mems, "AllowedMemoryNodes")] {
+        if let Some(mask) = list.as_deref().and_then(bit_mask) {
+            set(to, 244, name, Value::bytes(&mask));
+        }
+    }
+}
+
+/// Microseconds, as the kernel has it.
+const DEFAULT_PERIOD: u64 = 100_000;
+
+/// More than any kernel can have (CONFIG_NR_CPUS ends at 8192).
+const MOST_CPUS: usize = 1 << 13;
+
+/// `0-3,7` as bits, the lowest in the first byte. A list that is none is for the kernel to refuse.
+fn bit_mask(list: &str) -> Option<Vec<u8>> {
+    let mut mask: Vec<u8> = Vec::new();
+    for range in list.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        if last < first || last >= MOST_CPUS {
+            return None;
+        }
+        mask.resize(mask.len().max(last / 8 + 1), 0);
+        for bit in first..=last {
+            *mask.get_mut(bit / 8)? |= 1 << (bit % 8);
+        }
+    }
+    Some(mask)
+}
+
+fn block_io(io: &BlockIo, version: Version, to: &mut Vec<UnitProperty>) {
+    if version == Version::V1 {
+        if let Some(weight) = io.weight {
+            set(to, ALWAYS, "BlockIOWeight", Value::Uint64(u64::from(weight)));
+        }
+        return;
+    }
+    if let Some(weight) = io.weight {
+        set(to, 230, "IOWeight", Value::Uint64(v2::io_weight(weight)));
+    }
+    let weights: Vec<Value> = io
+        .weight_devices
+        .iter()
+        .filter_map(|entry| Some(per_device(entry.device.major, entry.device.minor, v2::io_weight(entry.weight?))))
+        .collect();
+    if !weights.is_empty() {
+        set(to, 230, "IODeviceWeight", Value::array("(st)", weights));
+    }
+    for (list, name) in [
+        (&io.read_bps, "IOReadBandwidthMax"),
+        (&io.write_bps, "IOWriteBandwidthMax"),
+        (&io.read_iops, "IOReadIOPSMax"),
+        (&io.write_iops, "IOWriteIOPSMax"),
+    ] {
+        if !list.is_empty() {
+            set(to, 230, name, Value::array("(st)", list.iter().map(rate).collect()));
+        }
+    }
+}
+
+fn rate(entry: &Throttle) -> Value {
+    per_device(entry.device.major, entry.device.minor, if entry.rate == 0 { u64::MAX } else { entry.rate })
+}
+
+/// systemd reads the numbers from this path, whether or not the node is there.
+fn per_device(major: u32, minor: u32, value: u64) -> Value {
+    Value::Struct(vec![Value::Text(format!("/dev/block/{major}:{minor}")), Value::Uint64(value)])
+}
+
+/// The property behind a file of linux.resources.unified; `None` where there is none, or for a value that only the
+/// kernel understands.
+fn of_file(file: &str, value: &str) -> Option<(&'static str, u32, Value)> {
+    let value = value.trim();
+    Some(match file {
+        "memory.max" => ("MemoryMax", 231, bytes(value)?),
+        "memory.high" => ("MemoryHigh", 231, bytes(value)?),
+        "memory.low" => ("MemoryLow", 231, bytes(value)?),
+        "memory.min" => ("MemoryMin", 240, bytes(value)?),
+        "memory.swap.max" => ("MemorySwapMax", 232, bytes(value)?),
+        "memory.zswap.max" => ("MemoryZSwapMax", 253, bytes(value)?),
+        "pids.max" => ("TasksMax", 227, bytes(value)?),
+        "cpu.weight" => ("CPUWeight", 232, Value::Uint64(value.parse().ok()?)),
+        "cpuset.cpus" => ("AllowedCPUs", 244, Value::bytes(&bit_mask(value)?)),
+        "cpuset.mems" => ("AllowedMemoryNodes", 244, Value::bytes(&bit_mask(value)?)),
+        _ => return None,
+    })
+}
+
+/// memparse of the kernel, decimal: a number with one of its suffixes, or `max`.
+fn bytes(value: &str) -> Option<Value> {
+    if value == "max" {
+        return Some(number(Limit::Max));
+    }
+    let shift = match value.bytes().last()?.to_ascii_lowercase() {
+        b'k' => 10,
+        b'm' => 20,
+        b'g' => 30,
+        b't' => 40,
+        _ => 0,
+    };
+    let digits = if shift == 0 { value } else { value.get(..value.len() - 1)? };
+    let count: u64 = digits.parse().ok()?;
+    count.checked_mul(1 << shift).map(Value::Uint64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One property a line: `Name=value`.
+    fn lines(json: &str, version: Version) -> Vec<String> {
+        let (resources, _) = Resources::new(&serde_json::from_str(json).unwrap()).unwrap();
+        of_resources(&resources, version).unwrap().iter().map(line).collect()
+    }
+
+    fn line(entry: &UnitProperty) -> String {
+        format!("{}={}", entry.property.name, show(&entry.property.value))
+    }
+
+    fn show(value: &Value) -> String {
+        match value {
+            Value::Uint64(u64::MAX) => "infinity".to_owned(),
+            Value::Uint64(n) => n.to_string(),
+            Value::Uint32(n) => n.to_string(),
+            Value::Byte(n) => format!("{n:02x}"),
+            Value::Bool(b) => b.to_string(),
+            Value::Text(text) => text.clone(),
+            Value::Array { items, .. } => items.iter().map(show).collect::<Vec<_>>().join(" "),
+            Value::Struct(fields) => fields.iter().map(show).collect::<Vec<_>>().join(":"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn of_resources_memory() {
+        let json = r#"{"memory":{"limit":1024,"reservation":-1,"swap":3072}}"#;
+        assert_eq!(lines(json, Version::V2), ["MemoryMax=1024", "MemoryLow=infinity", "MemorySwapMax=2048"]);
+        assert_eq!(lines(json, Version::V1), ["MemoryMax=1024"]);
+        assert_eq!(lines(r#"{"memory":{"limit":-1}}"#, Version::V2), ["MemoryMax=infinity", "MemorySwapMax=infinity"]);
+    }
+
+    #[test]
+    fn of_resources_cpu() {
+        let json = r#"{"cpu":{"shares":1024,"quota":50000,"period":200000,"cpus":"0-1,9","mems":"0"}}"#;
+        assert_eq!(
+            lines(json, Version::V2),
+            [
+                "CPUWeight=100",
+                "CPUQuotaPeriodUSec=200000",
+                "CPUQuotaPerSecUSec=250000",
+                "AllowedCPUs=03 02",
+                "AllowedMemoryNodes=01"
+            ]
+        );
+        assert_eq!(lines(json, Version::V1)[0], "CPUShares=1024");
+        assert_eq!(lines(r#"{"cpu":{"quota":-1}}"#, Version::V2), ["CPUQuotaPerSecUSec=infinity"]);
+        assert_eq!(lines(r#"{"cpu":{"quota":33333}}"#, Version::V2), ["CPUQuotaPerSecUSec=333330"]);
+        assert_eq!(lines(r#"{"cpu":{"idle":1,"shares":5}}"#, Version::V2), ["CPUWeight=0"]);
+        assert_eq!(lines(r#"{"cpu":{"burst":1,"cpus":"7-3"}}"#, Version::V2), [""; 0]);
+        assert_eq!(lines(r#"{"cpu":{"cpus":"99999999"}}"#, Version::V2), [""; 0]);
+    }
+
+    #[test]
+    fn of_resources_pids_at_least_one() {
+        assert_eq!(lines(r#"{"pids":{"limit":0}}"#, Version::V2), ["TasksMax=1"]);
+        assert_eq!(lines(r#"{"pids":{"limit":7}}"#, Version::V1), ["TasksMax=7"]);
+        assert_eq!(lines(r#"{"pids":{"limit":-1}}"#, Version::V2), ["TasksMax=infinity"]);
+    }
+
+    #[test]
+    fn of_resources_block_io() {
+        let json = r#"{"blockIO":{"weight":1000,"leafWeight":10,
+            "weightDevice":[{"major":8,"minor":0,"weight":10},{"major":8,"minor":1,"leafWeight":10}],
+            "throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1},{"major":8,"minor":16,"rate":0}],
+            "throttleWriteBpsDevice":[{"major":8,"minor":0,"rate":2}],
+            "throttleReadIOPSDevice":[{"major":8,"minor":0,"rate":3}],
+            "throttleWriteIOPSDevice":[{"major":8,"minor":0,"rate":4}]}}"#;
+        assert_eq!(
+            lines(json, Version::V2),
+            [
+                "IOWeight=10000",
+                "IODeviceWeight=/dev/block/8:0:1",
+                "IOReadBandwidthMax=/dev/block/8:0:1 /dev/block/8:16:infinity",
+                "IOWriteBandwidthMax=/dev/block/8:0:2",
+                "IOReadIOPSMax=/dev/block/8:0:3",
+                "IOWriteIOPSMax=/dev/block/8:0:4",
+            ]
+        );
+        assert_eq!(lines(json, Version::V1), ["BlockIOWeight=1000"]);
+    }
+
+    #[test]
+    fn of_resources_unified_files_with_a_property() {
+        let json = r#"{"memory":{"limit":5},"unified":{"memory.max":"max","memory.high":"1G","memory.low":"4096","memory.min":"1k",
+            "memory.swap.max":"2m","memory.zswap.max":"0","pids.max":"5","cpu.weight":"7","cpuset.cpus":"1","cpuset.mems":"0",
+            "cpu.max":"1 2","memory.oom.group":"1","hugetlb.2MB.max":"1"}}"#;
+        let mut found = lines(json, Version::V2);
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "AllowedCPUs=02",
+                "AllowedMemoryNodes=01",
+                "CPUWeight=7",
+                "MemoryHigh=1073741824",
+                "MemoryLow=4096",
+                "MemoryMax=infinity",
+                "MemoryMin=1024",
+                "MemorySwapMax=2097152",
+                "MemoryZSwapMax=0",
+                "TasksMax=5",
+            ]
+        );
+        assert_eq!(lines(r#"{"unified":{"memory.high":"0x10"}}"#, Version::V2), [""; 0]);
+    }
+
+    #[test]
+    fn of_resources_what_systemd_cannot_say_is_left_to_files() {
+        let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1}],"rdma":{"m":{"hcaHandles":3}},"devices":[],
+            "network":{"classID":5},"memory":{"swappiness":5,"kernelTCP":5}}"#;
+        assert_eq!(lines(json, Version::V1), [""; 0]);
+    }
+
+    #[test]
+    fn undo_takes_changes_back() {
+        let of = |json: &str| {
+            let (resources, _) = Resources::new(&serde_json::from_str(json).unwrap()).unwrap();
+            of_resources(&resources, Version::V2).unwrap()
+        };
+        let before = of(r#"{"memory":{"limit":5},"pids":{"limit":7}}"#);
+        let after = of(r#"{"memory":{"limit":6,"reservation":1},"pids":{"limit":7},"cpu":{"shares":5,"cpus":"0"}}"#);
+        let changed = changed(&before, after);
+        let show = |list: &[UnitProperty]| list.iter().map(line).collect::<Vec<_>>();
+        assert_eq!(show(&changed), ["MemoryMax=6", "MemoryLow=1", "CPUWeight=1", "AllowedCPUs=01"]);
+        assert_eq!(
+            show(&undo(&changed, &before)),
+            ["MemoryMax=5", "MemoryLow=0", "CPUWeight=infinity", "AllowedCPUs="]
+        );
+    }
+
+    #[test]
+    fn of_scope_what_annotations_say_replaces() {
+        let description = Property { name: "Description".to_owned(), value: Value::text("mine") };
+        let scope = Scope {
+            unit: "a.scope".to_owned(),
+            slice: "b.slice".to_owned(),
+            description: "coracle container a".to_owned(),
+            properties: vec![description],
+            ..Scope::default()
+        };
+        let all = of_scope(&scope, &Resources::default(), Version::V2, 42).unwrap();
+        assert_eq!(
+            all.iter().map(line).collect::<Vec<_>>(),
+            [
+                "Slice=b.slice",
+                "PIDs=42",
+                "DefaultDependencies=false",
+                "Delegate=true",
+                "CollectMode=inactive-or-failed",
+                "CPUAccounting=true",
+                "MemoryAccounting=true",
+                "TasksAccounting=true",
+                "IOAccounting=true",
+                "Description=mine",
+            ]
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! How a new process gets into the cgroup, without waiting for the kernel's grace periods.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open, openat};
 
@@ -123,6 +123,42 @@ pub(super) fn open_all(record: &Record, sub: &[SubCgroup]) -> Result<JoinFds> {
         }
     }
     Ok(fds)
+}
+
+/// As [`open_all`], for a process that goes where `init` is. Processes of a container that hand controllers down (a
+/// systemd does) leave its own v2 cgroup without a place for a process (cgroups(7), "no internal processes"): that of
+/// `init` below it takes its place.
+pub(super) fn open_beside(record: &Record, sub: &[SubCgroup], init: i32) -> Result<JoinFds> {
+    let mut fds = open_all(record, sub)?;
+    if let (Some(own), Some(v2), []) = (&fds.unified, record.v2(), sub)
+        && hands_down(own)?
+        && let Some(directory) = directory_of(init, v2)?
+    {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = open(&directory, flags, Mode::empty()).context(|| format!("open {}", directory.display()))?;
+        fds.unified = Some(fd);
+    }
+    Ok(fds)
+}
+
+fn hands_down(directory: &OwnedFd) -> Result<bool> {
+    let context = || "read cgroup.subtree_control of the container";
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat(directory, "cgroup.subtree_control", flags, Mode::empty()).context(context)?;
+    let mut byte = [0; 1];
+    Ok(rustix::io::read(file, &mut byte).context(context)? > 0 && byte != [b'\n'])
+}
+
+/// The v2 cgroup of a process, if it lies below the container's.
+fn directory_of(pid: i32, container: &Hierarchy) -> Result<Option<PathBuf>> {
+    let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
+    let lines = file::read(&path).context(|| format!("read {}", path.display()))?;
+    let own = lines.lines().find_map(|line| line.strip_prefix("0::/"));
+    let directory = own.map(|own| container.mount.join(own));
+    let inside = |directory: &PathBuf| {
+        directory.starts_with(&container.directory) && !directory.components().any(|part| part == Component::ParentDir)
+    };
+    Ok(directory.filter(inside))
 }
 
 fn join_path(directory: &Path, below: &Path) -> PathBuf {

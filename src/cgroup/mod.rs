@@ -71,9 +71,10 @@ impl Cgroup {
         join::open_all(&self.record, &[])
     }
 
-    /// As [`Cgroup::join_descriptors`], into cgroups below this one that exist.
-    pub fn join_descriptors_for(&self, sub: &[SubCgroup]) -> Result<JoinFds> {
-        join::open_all(&self.record, sub)
+    /// As [`Cgroup::join_descriptors`], for a process beside the container's `init`, or into cgroups below this one
+    /// that exist.
+    pub fn join_descriptors_for(&self, sub: &[SubCgroup], init: i32) -> Result<JoinFds> {
+        join::open_beside(&self.record, sub, init)
     }
 
     /// Stops every process, and waits until they are.

@@ -84,7 +84,12 @@ fn refused(program: &CStr, errno: Errno) -> Error {
         Errno::ENOENT => Kind::ProgramNotFound,
         _ => Kind::ProgramNotExecutable,
     };
-    let error = Error::new(kind, format!("exec: {:?}", program.to_string_lossy())).errno(errno);
+    let name = program.to_string_lossy();
+    if errno == Errno::EISDIR {
+        // What execve(2) says of one; older engines know 126 by these words only.
+        return Error::new(kind, format!("exec: {name:?}: is a directory")).errno(Errno::EACCES);
+    }
+    let error = Error::new(kind, format!("exec: {name:?}")).errno(errno);
     match errno {
         Errno::ENOEXEC => {
             error.hint("it is neither a program for this machine nor a script that names its interpreter")
@@ -293,10 +298,10 @@ mod tests {
     }
 
     #[test]
-    fn find_directory_is_a_directory() {
+    fn find_directory_has_the_words_of_old_and_new_engines() {
         let error = find(&process("/tmp", &[])).unwrap_err();
         assert_eq!(error.kind(), Kind::ProgramNotExecutable);
-        assert_eq!(error.to_string(), "exec: \"/tmp\": is a directory (EISDIR)");
+        assert_eq!(error.to_string(), "exec: \"/tmp\": is a directory: permission denied (EACCES)");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //!
 //! Used by `plan` (as data), `container`, `cgroup` and `features`.
 
-use std::fs;
-
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
+use rustix::thread::{CapabilitySet, capability_is_in_bounding_set};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::file;
 
 /// Facts about the host and the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct HostFacts {
     pub rootless: bool,
     /// How control groups are mounted.
     pub cgroup: CgroupLayout,
-    /// Highest capability the kernel knows (/proc/sys/kernel/cap_last_cap).
+    /// Highest capability the kernel knows.
     pub last_capability: u8,
     /// CAP_SYS_ADMIN and friends are held over our own user namespace: bit mask of the effective set.
     pub effective_capabilities: u64,
@@ -30,26 +30,42 @@ pub(crate) struct HostFacts {
     pub selinux: bool,
     /// The runtime itself runs inside a user namespace (/proc/self/uid_map is not the identity).
     pub in_user_namespace: bool,
+    /// Signals that this process ignores, signal n as bit n-1: execve(2) keeps that.
+    pub ignored_signals: u64,
 }
 
 impl HostFacts {
     /// Asks the kernel. `rootless` is what the caller was told (`--rootless`); `None` finds it out.
     pub fn gather(rootless: Option<bool>) -> Result<HostFacts> {
         let euid = geteuid().as_raw();
-        let uid_map = fs::read_to_string("/proc/self/uid_map").context(|| "read /proc/self/uid_map")?;
-        let in_user_namespace = !is_identity(&uid_map);
+        let in_user_namespace = !is_identity(&read("/proc/self/uid_map")?);
+        let status = read("/proc/self/status")?;
         Ok(HostFacts {
             euid,
             egid: getegid().as_raw(),
             rootless: rootless.unwrap_or(euid != 0 || in_user_namespace),
             cgroup: cgroup_layout(),
-            last_capability: last_capability()?,
-            effective_capabilities: effective_capabilities()?,
-            apparmor: fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
-            selinux: fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
+            last_capability: last_capability(),
+            effective_capabilities: mask(&status, "CapEff:")?,
+            apparmor: file::read_composed("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
             in_user_namespace,
+            ignored_signals: mask(&status, "SigIgn:")?,
         })
     }
+}
+
+fn read(path: &str) -> Result<String> {
+    let bytes = file::read_composed(path).context(|| format!("read {path}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A mask of /proc/PID/status (proc_pid_status(5)), which has all of them at the price of one call.
+fn mask(status: &str, field: &str) -> Result<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default().trim();
+    u64::from_str_radix(mask, 16)
+        .map_err(|error| Error::new(Kind::System, format!("read {field} in /proc/self/status: {error}")))
 }
 
 /// The map of the initial user namespace: every id to itself (user_namespaces(7)).
@@ -67,18 +83,13 @@ fn cgroup_layout() -> CgroupLayout {
     }
 }
 
-fn last_capability() -> Result<u8> {
-    let path = "/proc/sys/kernel/cap_last_cap";
-    let text = fs::read_to_string(path).context(|| format!("read {path}"))?;
-    text.trim().parse().map_err(|error| Error::new(Kind::System, format!("read {path}: {text:?}: {error}")))
-}
-
-/// CapEff of proc(5): one read, where capget(2) needs its own wrapper.
-fn effective_capabilities() -> Result<u64> {
-    let path = "/proc/self/status";
-    let status = fs::read_to_string(path).context(|| format!("read {path}"))?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default().trim();
-    u64::from_str_radix(mask, 16).map_err(|error| Error::new(Kind::System, format!("read {path}: CapEff: {error}")))
+/// Asks about the highest one that there is today (Linux 5.9) and about its neighbours: prctl(2) refuses unknown ones. The
+/// same as /proc/sys/kernel/cap_last_cap without opening a file.
+fn last_capability() -> u8 {
+    const HIGHEST: u8 = 40;
+    let known = |number: &u8| capability_is_in_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_ok();
+    let above = (HIGHEST + 1..64).take_while(known).last();
+    above.or_else(|| (0..=HIGHEST).rev().find(known)).unwrap_or_default()
 }
 
 /// How /sys/fs/cgroup is laid out.
@@ -102,7 +113,8 @@ mod tests {
     fn gather_agrees_with_the_kernel() {
         let facts = HostFacts::gather(None).unwrap();
         assert_eq!(facts.euid, geteuid().as_raw());
-        assert!((37..64).contains(&facts.last_capability), "{facts:?}");
+        let highest = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
+        assert_eq!(highest.trim(), facts.last_capability.to_string());
         assert_eq!(facts.effective_capabilities >> (facts.last_capability + 1), 0, "{facts:?}");
         assert!(HostFacts::gather(Some(true)).unwrap().rootless);
     }

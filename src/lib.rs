@@ -81,7 +81,7 @@
 //! plan/                 pure: what every room above reads
 //! bundle/  host         the configuration's types · facts of the host
 //! sys/                  the only unsafe code
-//! error state pointer   what all of them speak
+//! error state pointer timings   what all of them speak
 //! ```
 //!
 //! # Fallbacks
@@ -116,6 +116,8 @@ mod container;
 mod error;
 mod features;
 pub(crate) mod fs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod plan;
@@ -124,6 +126,7 @@ mod state;
 pub(crate) mod sync;
 pub(crate) mod sys;
 mod time;
+mod timings;
 
 pub use bundle::Bundle;
 pub use cgroup::stats::{
@@ -142,6 +145,7 @@ pub use features::{
 };
 pub use state::{State, Status};
 pub use time::rfc3339;
+pub use timings::write_timings;
 
 /// The example in README compiles.
 #[cfg(doctest)]

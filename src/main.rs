@@ -8,6 +8,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use cli::{Failure, Globals, Request};
+use dlmalloc::GlobalDlmalloc;
+
+/// musl's gives each size a page of its own and asks the kernel for each: a hundred calls a start, and more memory in
+/// every waiting init.
+#[global_allocator]
+static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 
 fn main() -> ExitCode {
     run(std::env::args_os().skip(1)).unwrap_or_else(|failure| {
@@ -24,6 +30,7 @@ fn run(words: impl Iterator<Item = OsString>) -> Result<ExitCode, Failure> {
         Request::Version => return Ok(cli::version::print()?),
     };
     globals.open_log()?;
+    globals.open_timings()?;
     dispatch(&globals, words)
 }
 

@@ -1,6 +1,6 @@
 //! The bundle: a directory with config.json and usually the root file system (bundle.md).
 //!
-//! Reads and parses, and judges nothing: what a value means is decided in `plan`. Uses `pointer` and `error`; its types
+//! Reads and parses, and judges nothing: what a value means is decided in `plan`. Uses `pointer`, `error` and `sys::file`; its types
 //! are read by `plan`, and `container` and users of the library load bundles. The bytes are kept, because the
 //! configuration that was used is stored with the container.
 
@@ -12,8 +12,6 @@ pub(crate) mod resources;
 pub(crate) mod seccomp;
 pub(crate) mod shape;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub(crate) use config::{Config, Device};
@@ -21,9 +19,10 @@ pub(crate) use parse::{parse_config, parse_process, parse_resources};
 pub(crate) use process::Process;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::file;
 
 /// The largest configuration that is read: a hundred times what engines send.
-const LARGEST_CONFIG: u64 = 16 << 20;
+const LARGEST_CONFIG: usize = 16 << 20;
 
 /// A bundle directory with its configuration, read and parsed.
 #[derive(Clone, Debug)]
@@ -41,7 +40,8 @@ impl Bundle {
     /// names the place.
     pub fn load(directory: impl AsRef<Path>) -> Result<Bundle> {
         let directory = directory.as_ref();
-        let directory = directory.canonicalize().context(|| format!("find bundle {}", directory.display()))?;
+        let directory =
+            file::canonical_directory(directory).context(|| format!("find bundle {}", directory.display()))?;
         let path = directory.join("config.json");
         let raw = read_limited(&path)?;
         let config = parse_config(&raw).context(|| format!("parse {}", path.display()))?;
@@ -66,11 +66,8 @@ impl Bundle {
 /// Reads a JSON document whose size is bounded: config.json, or the file of `exec --process`.
 pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>> {
     let what = || format!("read {}", path.display());
-    let file = File::open(path).context(what)?;
-    let size = file.metadata().context(what)?.len();
-    let mut raw = Vec::with_capacity(usize::try_from(size.min(LARGEST_CONFIG)).unwrap_or_default() + 1);
-    file.take(LARGEST_CONFIG + 1).read_to_end(&mut raw).context(what)?;
-    if raw.len() as u64 > LARGEST_CONFIG {
+    let raw = file::open(path).and_then(|file| file::read_limited(file, LARGEST_CONFIG)).context(what)?;
+    if raw.len() > LARGEST_CONFIG {
         return Err(Error::new(Kind::Config, "larger than 16 MiB").context(what()));
     }
     Ok(raw)

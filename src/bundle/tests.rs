@@ -70,7 +70,7 @@ fn load_reads_what_is_there_and_no_more() {
     let missing = Bundle::load(&directory);
     fs::write(&config, br#"{"ociVersion": "1.0.0"}"#).unwrap();
     let good = Bundle::load(directory.join("."));
-    File::create(&config).unwrap().set_len(LARGEST_CONFIG + 1).unwrap();
+    File::create(&config).unwrap().set_len(LARGEST_CONFIG as u64 + 1).unwrap();
     let large = Bundle::load(&directory);
     fs::remove_dir_all(&directory).unwrap();
 

@@ -8,18 +8,10 @@ use rustix::io::Errno;
 
 /// Reads all of `path`.
 pub(super) fn read(path: &Path) -> Result<String, Errno> {
-    let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut content = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        match rustix::io::read(&fd, &mut buffer) {
-            Ok(0) => break,
-            Ok(n) => content.extend(buffer.iter().take(n)),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
+    match crate::sys::file::read(path) {
+        Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
+        Err(errno) => Err(Errno::from_raw_os_error(errno as i32)),
     }
-    Ok(String::from_utf8_lossy(&content).into_owned())
 }
 
 /// Reads a file of one value, without its newline, by one read: values are shorter than a page.

@@ -1,6 +1,6 @@
 //! How a new process gets into the cgroup, without waiting for the kernel's grace periods.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open, openat};
@@ -9,39 +9,48 @@ use rustix::io::Errno;
 use super::file;
 use super::record::{Hierarchy, Record, Version};
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::fd::Descriptors;
 
 /// Descriptors by which a new process gets into a cgroup: the parent opens them, because the child may have no
 /// right to; the child uses them before anything else.
 #[derive(Debug, Default)]
 pub(crate) struct JoinFds {
-    /// The v2 directory, for CLONE_INTO_CGROUP (Linux 5.7).
-    unified: Option<OwnedFd>,
-    /// The v1 `tasks` files.
-    tasks: Vec<TasksFile>,
+    /// Of every hierarchy.
+    fds: Descriptors,
+    /// What they are, in the same order.
+    kinds: Vec<JoinBy>,
 }
 
 #[derive(Debug)]
-struct TasksFile {
-    fd: OwnedFd,
-    /// For messages.
-    path: PathBuf,
+enum JoinBy {
+    /// The v2 directory, for CLONE_INTO_CGROUP (Linux 5.7).
+    Clone,
+    /// The v1 `tasks` file, with its path for messages.
+    Tasks(PathBuf),
 }
 
 impl JoinFds {
+    fn push(&mut self, fd: OwnedFd, kind: JoinBy) {
+        self.fds.push(fd);
+        self.kinds.push(kind);
+    }
+
     /// What clone3(2) takes as `cgroup`.
     pub fn unified(&self) -> Option<BorrowedFd<'_>> {
-        self.unified.as_ref().map(AsFd::as_fd)
+        self.fds.iter().zip(&self.kinds).find_map(|(fd, kind)| matches!(kind, JoinBy::Clone).then_some(fd))
     }
 
     /// Every descriptor, for a caller that closes all others.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.unified.iter().chain(self.tasks.iter().map(|tasks| &tasks.fd)).map(AsFd::as_fd)
+        self.fds.iter()
     }
 
     /// Moves the calling thread, which must be the only one of its process, into the v1 cgroups.
     pub fn join_tasks(&self) -> Result<()> {
-        for TasksFile { fd, path } in &self.tasks {
-            file::write_to(fd, "0").context(|| format!("join cgroup by {}", path.display()))?;
+        for (fd, kind) in self.fds.iter().zip(&self.kinds) {
+            if let JoinBy::Tasks(path) = kind {
+                file::write_to(fd, "0").context(|| format!("join cgroup by {}", path.display()))?;
+            }
         }
         Ok(())
     }
@@ -120,12 +129,12 @@ pub(super) fn open_all(record: &Record, sub: &[SubCgroup], beside: Option<i32>) 
             Version::V1 => {
                 let path = directory.join("tasks");
                 let fd = file::open_write(&path).context(|| format!("open {}", path.display()))?;
-                fds.tasks.push(TasksFile { fd, path });
+                fds.push(fd, JoinBy::Tasks(path));
             }
             Version::V2 => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let fd = open(&directory, flags, Mode::empty()).context(|| format!("open {}", directory.display()))?;
-                fds.unified = Some(fd);
+                fds.push(fd, JoinBy::Clone);
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file;
 use super::record::Version;
 use crate::error::{Context, Result};
 use crate::fs::{MountLine, read_mount_table};
 use crate::host::CgroupLayout;
+use crate::sys::file;
 
 /// A mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,8 @@ pub(super) fn mounted(layout: CgroupLayout) -> Result<Vec<Mounted>> {
 
 /// The cgroup of the caller in each hierarchy: the lines of /proc/self/cgroup.
 pub(super) fn own() -> Result<String> {
-    file::read(Path::new("/proc/self/cgroup")).context(|| "read /proc/self/cgroup")
+    let text = file::read_composed("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Finds the cgroup hierarchies in a mount table. One that is mounted more than once is taken below

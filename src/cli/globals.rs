@@ -1,6 +1,7 @@
 //! What stands before the command: where state is kept, who manages cgroups, where the log goes.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
@@ -19,6 +20,7 @@ pub(crate) struct Globals {
     log: Option<PathBuf>,
     log_format: Format,
     log_level: Option<Level>,
+    timings: Option<PathBuf>,
     /// `--version` was given.
     pub version: bool,
 }
@@ -34,6 +36,11 @@ pub(crate) fn definition() -> Command {
             "LEVEL",
             "Least serious record to write: error, warning, info or debug",
             &["error", "warning", "warn", "info", "debug"],
+        ),
+        value(
+            "timings",
+            "FILE",
+            "Append a line of JSON at the end of each phase of create, run, start and exec to FILE",
         ),
         switch("debug", "The same as --log-level debug"),
         switch("systemd-cgroup", "The same as --cgroup-manager systemd"),
@@ -76,6 +83,7 @@ impl Globals {
                 Some(_) => Some(Level::Error),
                 None => None,
             },
+            timings: given_path(matches, "timings"),
             version: matches.get_flag("version"),
         }
     }
@@ -86,6 +94,15 @@ impl Globals {
             let path = self.log.as_deref().unwrap_or(Path::new(""));
             failed(&error, format!("open log file {}", path.display()))
         })
+    }
+
+    /// Starts the record of the phases' times, if it is wanted.
+    pub(crate) fn open_timings(&self) -> Result<()> {
+        let Some(path) = &self.timings else { return Ok(()) };
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        let file = file.map_err(|error| failed(&error, format!("open timings file {}", path.display())))?;
+        coracle::write_timings(file);
+        Ok(())
     }
 
     /// The library's runtime with these settings.

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use nix::errno::Errno;
 
 use super::console::PidfdKind;
+use super::front::Front;
 use super::guard::{Child, Guard, MovedDevices};
 use super::hooks::HookPlaces;
 use super::intel_rdt::Group;
@@ -27,22 +28,36 @@ use crate::plan::namespaces::Kind;
 use crate::plan::{Console, Plan, PlanOptions, ids};
 use crate::state::{State, Status};
 use crate::sync::frame::{FromInit, ToInit};
-use crate::sync::gate;
+use crate::sync::{ParentEnd, gate};
 use crate::time::rfc3339;
+use crate::timings;
+
+/// What comes after the creation.
+pub(super) enum Next<'f> {
+    /// `start`, by anybody: init waits behind the gate.
+    Gate,
+    /// The start, by this process: it has the line to init already. With a [`Front`] the master of the container's
+    /// terminal comes there.
+    Start(Option<&'f mut Front>),
+}
 
 /// A container and, while this process lives, its child.
 pub(super) struct Created {
     pub container: Container,
     pub child: Child,
+    /// As it stands in the state directory.
+    pub record: Record,
+    /// Init waits at the other end, unless it waits behind the gate. The state directory is locked as long.
+    pub line: Option<ParentEnd>,
 }
 
-/// Makes the container. With `console` the master of its terminal comes to the other end of that socket.
+/// Makes the container.
 pub(super) fn create(
     runtime: &Runtime,
     id: &str,
     bundle: &Bundle,
     options: &CreateOptions,
-    console: Option<OwnedFd>,
+    next: Next<'_>,
 ) -> Result<Created> {
     ids::validate(id)?;
     super::seal::require()?;
@@ -51,16 +66,17 @@ pub(super) fn create(
         id,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        console: match (&options.console_socket, &console) {
+        console: match (&options.console_socket, &next) {
             (Some(_), _) => Console::Socket,
-            (None, Some(_)) => Console::Foreground,
-            (None, None) => Console::Nobody,
+            (None, Next::Start(Some(_))) => Console::Foreground,
+            (None, _) => Console::Nobody,
         },
         cgroup_manager: runtime.manager,
     };
     let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
     warnings.iter().for_each(runtime.on_warning);
     plan.init.seccomp.iter().flat_map(|filter| &filter.ignored).for_each(runtime.on_detail);
+    timings::mark("planned");
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
     let state = State {
@@ -75,17 +91,16 @@ pub(super) fn create(
         annotations: bundle.config().annotations.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
     };
     check_rootfs(&plan)?;
-    let places = HookPlaces::open(&state)?;
+    let places = if plan.hooks.is_empty() { HookPlaces::default() } else { HookPlaces::open(&state)? };
     let directory = Guard::new(Directory::create(&runtime.root, id)?, runtime.on_warning);
     let Some(dir) = directory.made() else { return Err(unexpected()) };
     activation::plan_notify_socket(dir.path(), &mut plan)?;
     let maker = Maker { runtime, bundle, options, facts, plan, preserve_fds, state, places };
     let lock = dir.lock()?;
-    let made = maker.make(dir, console);
-    drop(lock);
-    let child = match made {
-        Ok(child) => child,
+    let (child, record, line) = match maker.make(dir, next) {
+        Ok(made) => made,
         Err(error) => {
+            drop(lock);
             drop(directory);
             // The specification's lifecycle goes on with the poststop hooks when a hook fails a creation.
             if error.kind() == ErrorKind::Hook {
@@ -94,8 +109,13 @@ pub(super) fn create(
             return Err(error);
         }
     };
+    match &line {
+        Some(_) => lock.leave(),
+        None => drop(lock),
+    }
     let Some(directory) = directory.keep() else { return Err(unexpected()) };
-    Ok(Created { container: Container { runtime: runtime.clone(), directory, id: id.to_owned() }, child })
+    let container = Container { runtime: runtime.clone(), directory, id: id.to_owned() };
+    Ok(Created { container, child, record, line })
 }
 
 /// Everything that the steps of a creation share.
@@ -111,11 +131,16 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&self, directory: &Directory, console: Option<OwnedFd>) -> Result<Child> {
+    fn make(&self, directory: &Directory, next: Next<'_>) -> Result<(Child, Record, Option<ParentEnd>)> {
         let on_warning = self.runtime.on_warning;
-        let console = match &self.options.console_socket {
-            Some(path) => Some(console::connect_console(path)?),
-            None => console,
+        let gate = match next {
+            Next::Gate => Some(gate::listen(directory.as_fd())?),
+            Next::Start(_) => None,
+        };
+        let console = match (&self.options.console_socket, next) {
+            (Some(path), _) => Some(console::connect_console(path)?),
+            (None, Next::Start(Some(front))) if self.plan.init.process.terminal => Some(front.console()?),
+            (None, _) => None,
         };
         let joins = Joins::open(&self.plan.init.namespaces)?;
         let cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
@@ -126,16 +151,17 @@ impl Maker<'_> {
         let Some(made) = cgroup.made_mut() else { return Err(unexpected()) };
         made.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
         record.cgroup = made.record().clone();
+        timings::mark("cgroups made");
         let fds = InitFds {
-            gate: Some(gate::listen(directory.as_fd())?),
+            gate,
             cgroup: made.join_descriptors()?,
             joins,
             console,
             sources: self.plan.init.rootfs.as_ref().map(Sources::open).transpose()?.unwrap_or_default(),
         };
-        let child = self.settle(directory, &mut record, fds)?;
+        let (child, line) = self.settle(directory, &mut record, fds)?;
         cgroup.keep();
-        Ok(child)
+        Ok((child, record, line))
     }
 
     fn record(&self, cgroup: &Cgroup) -> Record {
@@ -151,8 +177,9 @@ impl Maker<'_> {
         }
     }
 
-    /// From the clone to a waiting init whose state is on disk.
-    fn settle(&self, directory: &Directory, record: &mut Record, fds: InitFds) -> Result<Child> {
+    /// From the clone to a waiting init whose state is on disk; with the line to it unless it waits behind the gate.
+    fn settle(&self, directory: &Directory, record: &mut Record, fds: InitFds) -> Result<(Child, Option<ParentEnd>)> {
+        let gated = fds.gate.is_some();
         let on_warning = self.runtime.on_warning;
         let Hooks { prestart, create_runtime, .. } = &self.plan.hooks;
         let stop_at_rootfs = !prestart.is_empty() || !create_runtime.is_empty() || !self.plan.net_devices.is_empty();
@@ -165,8 +192,14 @@ impl Maker<'_> {
             hooks: &self.plan.hooks,
             hook_options: &self.places.options(),
             last_capability: self.facts.last_capability,
+            ignored_signals: self.facts.ignored_signals,
         };
         let Spawned { child, pid, sync } = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
+        timings::mark("init made");
+        // While init is at work.
+        let process = &self.plan.init.process;
+        raise_limits(pid, &process.pointer, &process.rlimits)?;
+        let identity = liveness::identify(pid)?;
         let rdt = self.join_rdt(record, pid)?;
         let mut devices = None;
         loop {
@@ -180,11 +213,16 @@ impl Maker<'_> {
                 _ => return Err(unexpected()),
             }
         }
+        timings::mark("init ready");
+        record.init = Some(identity);
         self.finish(directory, record, pid, child.made())?;
-        sync.send(&ToInit::Continue)?;
+        timings::mark("state kept");
+        if gated {
+            sync.send(&ToInit::Continue)?;
+        }
         rdt.and_then(Guard::keep);
         devices.and_then(Guard::keep);
-        child.keep().ok_or_else(unexpected)
+        Ok((child.keep().ok_or_else(unexpected)?, (!gated).then_some(sync)))
     }
 
     fn join_rdt(&self, record: &mut Record, pid: i32) -> Result<Option<Guard<Group>>> {
@@ -208,11 +246,8 @@ impl Maker<'_> {
         Ok(Some(Guard::new(MovedDevices { moved: Some(moved), namespace }, self.runtime.on_warning)))
     }
 
-    /// Init waits: limits, state, pid file.
-    fn finish(&self, directory: &Directory, record: &mut Record, pid: i32, child: Option<&Child>) -> Result<()> {
-        let process = &self.plan.init.process;
-        raise_limits(pid, &process.pointer, &process.rlimits)?;
-        record.init = Some(liveness::identify(pid)?);
+    /// Init waits: state, pid file.
+    fn finish(&self, directory: &Directory, record: &Record, pid: i32, child: Option<&Child>) -> Result<()> {
         directory.save(record)?;
         if let (Some(socket), Some(child)) = (&self.options.pidfd_socket, child) {
             console::send_pidfd(socket, child.pidfd.as_fd(), PidfdKind::Init)?;

@@ -11,7 +11,6 @@ use super::store::{InitProcess, Record};
 use super::{Container, liveness};
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result, Warning};
-use crate::plan::hooks::Hooks;
 use crate::state::Status;
 use crate::sys;
 
@@ -22,12 +21,13 @@ const DEATH: Duration = Duration::from_secs(10);
 pub(super) fn delete(container: &Container, force: bool) -> Result<()> {
     let _lock = container.directory.lock()?;
     let record = container.directory.load()?;
-    match liveness::status(&container.directory, record.as_ref())? {
+    let status = liveness::status(&container.directory, record.as_ref())?;
+    match status {
         Status::Stopped => {}
         // Engines delete what they created and never started.
         Status::Created => {}
         _ if force => {}
-        status => {
+        _ => {
             return Err(Error::new(
                 Kind::Status,
                 format!("cannot delete container {} that is not stopped: {}", container.id(), status.word()),
@@ -35,15 +35,15 @@ pub(super) fn delete(container: &Container, force: bool) -> Result<()> {
             .hint("kill it first, or delete with --force"));
         }
     }
-    destroy(container, record.as_ref())
+    destroy(container, record.as_ref(), status)
 }
 
 /// Ends what lives and removes what is left, then runs the poststop hooks. The caller holds the lock.
-pub(super) fn destroy(container: &Container, record: Option<&Record>) -> Result<()> {
+fn destroy(container: &Container, record: Option<&Record>, status: Status) -> Result<()> {
     let on_warning = container.runtime.on_warning;
     let Some(record) = record else { return container.directory.remove() };
     let cgroup = Cgroup::from_record(&record.cgroup);
-    if let Some(init) = record.init {
+    if let Some(init) = record.init.filter(|_| status != Status::Stopped) {
         end(init, &cgroup)?;
     }
     // A runtime that died half way may have left an init that nobody knows; and without a pid namespace
@@ -55,11 +55,12 @@ pub(super) fn destroy(container: &Container, record: Option<&Record>) -> Result<
     if let Some(group) = &record.intel_rdt {
         group.remove().iter().for_each(on_warning);
     }
-    let hooks = if record.poststop_hooks { container.hooks() } else { Ok(Hooks::default()) };
-    let hooks = hooks.and_then(|hooks| HookPlaces::open(&record.state).map(|places| (hooks, places)));
+    let open = || -> Result<_> { Ok((container.hooks()?, HookPlaces::open(&record.state)?)) };
+    let hooks = record.poststop_hooks.then(open).transpose();
     container.directory.remove()?;
     match hooks {
-        Ok((hooks, places)) => hooks::run_poststop(&hooks, &record.state, &places.options(), on_warning),
+        Ok(None) => {}
+        Ok(Some((hooks, places))) => hooks::run_poststop(&hooks, &record.state, &places.options(), on_warning),
         Err(error) => on_warning(&Warning::ignored(&error.context("run the poststop hooks"))),
     }
     Ok(())

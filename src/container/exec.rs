@@ -25,6 +25,7 @@ use crate::plan::{Console, ExecPlan, ExecRequest};
 use crate::state::Status;
 use crate::sync::ParentEnd;
 use crate::sync::frame::{FromInit, ToInit};
+use crate::timings;
 
 /// Runs the process: its exit code, or 0 when detached.
 pub(super) fn exec(container: &Container, options: &ExecOptions) -> Result<i32> {
@@ -44,8 +45,8 @@ pub(super) fn exec(container: &Container, options: &ExecOptions) -> Result<i32> 
     if options.detach {
         return make(container, &record, options, None).map(|_| 0);
     }
-    let front = Front::new()?;
-    let (child, relay) = make(container, &record, options, Some(&front))?;
+    let mut front = Front::new()?;
+    let (child, relay) = make(container, &record, options, Some(&mut front))?;
     front.wait(&child, relay, false, None)
 }
 
@@ -53,7 +54,7 @@ fn make(
     container: &Container,
     record: &Record,
     options: &ExecOptions,
-    front: Option<&Front>,
+    mut front: Option<&mut Front>,
 ) -> Result<(Child, Option<Relay<'static>>)> {
     let runtime = &container.runtime;
     let Some(init) = record.init else { return Err(unexpected()) };
@@ -72,7 +73,7 @@ fn make(
         process: &process,
         pointer,
         no_new_keyring: false,
-        console: match (front, &options.console_socket) {
+        console: match (&front, &options.console_socket) {
             (_, Some(_)) => Console::Socket,
             (Some(_), None) => Console::Foreground,
             (None, None) => Console::Nobody,
@@ -82,10 +83,10 @@ fn make(
     warnings.iter().for_each(runtime.on_warning);
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
     let sub = options.cgroups.iter().map(|text| SubCgroup::parse(text)).collect::<Result<Vec<_>>>()?;
-    let console = match (front, &options.console_socket) {
+    let console = match (&mut front, &options.console_socket) {
         (_, Some(path)) => Some(console::connect_console(path)?),
-        (Some(front), None) => Some(front.console()?),
-        (None, None) => None,
+        (Some(front), None) if plan.init.process.terminal => Some(front.console()?),
+        (_, None) => None,
     };
     let flags = plan.init.namespaces.flags(|_, membership| *membership != Default::default());
     let fds = InitFds {
@@ -105,9 +106,10 @@ fn make(
         hooks: &Hooks::default(),
         hook_options: &HookOptions::default(),
         last_capability: facts.last_capability,
+        ignored_signals: facts.ignored_signals,
     };
     let spawn = Spawn { plan: &plan.spawn, request, fds, on_warning: runtime.on_warning };
-    settle(spawn, options, front.filter(|_| options.console_socket.is_none()))
+    settle(spawn, options, front.as_deref().filter(|_| options.console_socket.is_none()))
 }
 
 fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {
@@ -134,7 +136,9 @@ fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Res
     let process = &request.plan.process;
     let Spawned { child, pid, sync } = spawn::spawn(spawn)?;
     let Some(made) = child.made() else { return Err(unexpected()) };
+    timings::mark("process made");
     let (FromInit::Ready, _) = expect(&sync, Some(made), on_warning)? else { return Err(unexpected()) };
+    timings::mark("process ready");
     raise_limits(pid, &process.pointer, &process.rlimits)?;
     if let Some(socket) = &options.pidfd_socket {
         console::send_pidfd(socket, made.pidfd.as_fd(), PidfdKind::Exec)?;
@@ -145,6 +149,7 @@ fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Res
     let relay = front.filter(|_| process.terminal).map(Front::relay).transpose()?;
     sync.send(&ToInit::Continue)?;
     await_execution(&sync, &request, pid)?;
+    timings::mark("program executed");
     child.keep().ok_or_else(unexpected).map(|child| (child, relay))
 }
 

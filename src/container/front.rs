@@ -15,28 +15,31 @@ use crate::sys::socket::receive_message;
 #[derive(Debug)]
 pub(super) struct Front {
     signals: Signals,
-    /// A console socket of our own: where the master arrives, and init's end.
-    console: (OwnedFd, OwnedFd),
+    /// Where the master of the terminal arrives, if there is one.
+    console: Option<OwnedFd>,
 }
 
 impl Front {
     /// From here on signals are kept for the process.
     pub fn new() -> Result<Front> {
-        let console = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
-            .context(|| "make a console socket pair")?;
-        Ok(Front { signals: Signals::hold()?, console })
+        Ok(Front { signals: Signals::hold()?, console: None })
     }
 
-    /// The console socket for init.
-    pub fn console(&self) -> Result<OwnedFd> {
-        self.console.1.try_clone().context(|| "duplicate the console socket")
+    /// Makes a console socket of our own, and gives init's end.
+    pub fn console(&mut self) -> Result<OwnedFd> {
+        let (own, init) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+            .context(|| "make a console socket pair")?;
+        self.console = Some(own);
+        Ok(init)
     }
 
     /// Takes the terminal that init has sent; before the program runs.
     pub fn relay(&self) -> Result<Relay<'static>> {
+        let none = || Error::new(Kind::System, "init sent no terminal");
         let mut name = [0; 4096];
-        let message = receive_message(self.console.0.as_fd(), &mut name).context(|| "receive the terminal")?;
-        Relay::new(message.passed.ok_or_else(|| Error::new(Kind::System, "init sent no terminal"))?)
+        let socket = self.console.as_ref().ok_or_else(none)?;
+        let message = receive_message(socket.as_fd(), &mut name).context(|| "receive the terminal")?;
+        Relay::new(message.passed.ok_or_else(none)?)
     }
 
     /// Waits for the process: its exit code, or 128+n for death by signal n.

@@ -10,7 +10,7 @@ use crate::plan::hooks::Hooks;
 use crate::state::{State, Status};
 
 /// Where the hooks of a container run, and the files that its annotations name for what they print.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct HookPlaces {
     /// The bundle, as long as it exists.
     bundle: Option<OwnedFd>,

@@ -1,6 +1,5 @@
 //! Status, derived from the kernel at the moment of the question (runtime.md#state).
 
-use std::fs;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -13,15 +12,14 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::state::Status;
 use crate::sync::gate;
 use crate::sys::fd::pidfd_open;
+use crate::sys::file;
 
 /// What /proc says about the process `pid`; `None` when there is none.
 fn stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
-    let bytes = match fs::read(&path) {
+    let bytes = match file::read_composed(&path) {
         // ESRCH: it ended between open and read.
-        Err(error) if matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOENT | Errno::ESRCH)) => {
-            return Ok(None);
-        }
+        Err(Errno::ENOENT | Errno::ESRCH) => return Ok(None),
         result => result.context(|| format!("read {path}"))?,
     };
     parse(&bytes).context(|| format!("parse {path}")).map(Some)
@@ -83,7 +81,7 @@ mod tests {
 
     #[test]
     fn parse_name_with_parenthesis_and_space_is_skipped() {
-        let own = fs::read_to_string("/proc/self/stat").unwrap();
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
         let (pid, rest) = (own.split_once(' ').unwrap().0, own.rsplit_once(") ").unwrap().1);
         let expected = parse(own.as_bytes()).unwrap();
         let hostile = parse(format!("{pid} (a) Z 1 (b) {rest}").as_bytes()).unwrap();

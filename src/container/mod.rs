@@ -42,6 +42,7 @@ use crate::plan::hooks::Hooks;
 use crate::plan::ids;
 use crate::plan::seccomp::{self, Notify};
 use crate::state::{State, Status};
+use create::Next;
 use owner::Owners;
 use store::{Directory, Record};
 
@@ -119,7 +120,7 @@ impl Runtime {
     pub fn create(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
         match &self.helper {
             Some(program) => helper::create(program, self, id, bundle, options).and_then(|()| self.container(id)),
-            None => create::create(self, id, bundle, options, None).map(|created| created.container),
+            None => create::create(self, id, bundle, options, Next::Gate).map(|created| created.container),
         }
     }
 

@@ -1,10 +1,11 @@
 //! `run`: create, start, wait and delete in one.
 
-use super::create::{self, Created};
+use super::create::{self, Created, Next};
 use super::front::Front;
-use super::{CreateOptions, RunOptions, Runtime, start};
+use super::{Container, CreateOptions, RunOptions, Runtime, delete, start};
 use crate::bundle::Bundle;
 use crate::error::{Context as _, Kind, Result, Warning};
+use crate::timings;
 
 /// Runs the container to its end, or with `detach` to its start.
 pub(super) fn run(
@@ -15,32 +16,41 @@ pub(super) fn run(
     run: &RunOptions,
 ) -> Result<i32> {
     if run.detach {
-        let Created { container, .. } = create::create(runtime, id, bundle, options, None)?;
-        return discard_on_failure(runtime, id, container.start()).map(|()| 0);
+        let created = create::create(runtime, id, bundle, options, Next::Start(None))?;
+        return discard_on_failure(&created.container, start::start_created(&created)).map(|()| 0);
     }
     if !run.no_subreaper {
         nix::sys::prctl::set_child_subreaper(true).context(|| "prctl PR_SET_CHILD_SUBREAPER")?;
     }
-    let front = Front::new()?;
-    let Created { container, child } = create::create(runtime, id, bundle, options, Some(front.console()?))?;
+    let mut front = Front::new()?;
+    let created = create::create(runtime, id, bundle, options, Next::Start(Some(&mut front)))?;
     let terminal = options.console_socket.is_none() && bundle.config().process.as_ref().is_some_and(|it| it.terminal);
-    let finished = terminal.then(|| front.relay()).transpose().and_then(|relay| {
-        let listener = start::listen(&container)?;
-        start::open(&container)?;
-        front.wait(&child, relay, !run.no_subreaper, listener.as_ref())
-    });
-    let code = discard_on_failure(runtime, id, finished)?;
+    let code = discard_on_failure(&created.container, wait(&created, &front, terminal, run))?;
     if !run.keep {
-        container.delete(true)?;
+        created.container.delete(true)?;
+        timings::mark("deleted");
     }
     Ok(code)
 }
 
+/// Starts what was created, and waits for its end.
+fn wait(created: &Created, front: &Front, terminal: bool, run: &RunOptions) -> Result<i32> {
+    // Nobody else starts or deletes what this process is about to start.
+    let lock = created.container.directory.locked();
+    let relay = terminal.then(|| front.relay()).transpose()?;
+    let listener = start::listen(&created.container)?;
+    start::open_line(created)?;
+    drop(lock);
+    let code = front.wait(&created.child, relay, !run.no_subreaper, listener.as_ref());
+    timings::mark("program ended");
+    code
+}
+
 /// What a failed start left is of no use to anybody.
-fn discard_on_failure<T>(runtime: &Runtime, id: &str, result: Result<T>) -> Result<T> {
+fn discard_on_failure<T>(container: &Container, result: Result<T>) -> Result<T> {
     if result.is_err() {
-        match runtime.container(id).and_then(|container| container.delete(true)) {
-            Err(error) if error.kind() != Kind::NotFound => (runtime.on_warning)(&Warning::ignored(&error)),
+        match delete::delete(container, true) {
+            Err(error) if error.kind() != Kind::NotFound => (container.runtime.on_warning)(&Warning::ignored(&error)),
             _ => {}
         }
     }

@@ -14,14 +14,15 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::Mode;
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, access};
+use rustix::fs::{CWD, OFlags};
 
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::sys;
+use crate::{sys, timings};
 
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
@@ -40,8 +41,8 @@ static PASSED: AtomicI32 = AtomicI32::new(0);
 /// # Errors
 /// What kept the copy from being made or executed.
 pub fn seal() -> Result<()> {
-    let executable = open(OWN_EXECUTABLE, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-        .context(|| format!("open {OWN_EXECUTABLE}"))?;
+    let executable =
+        sys::file::open_at(CWD, OWN_EXECUTABLE, OFlags::PATH).context(|| format!("open {OWN_EXECUTABLE}"))?;
     if !is_protected(executable.as_fd())? {
         let copy = match sys::mount::clone_read_only(executable.as_fd()) {
             // Not privileged, not in the mount namespace of the file, or an old kernel.
@@ -58,6 +59,7 @@ pub fn seal() -> Result<()> {
     // What the caller left open goes to no hook and no helper program; `--preserve-fds` hands some on at the end.
     sys::fd::cloexec_from(3).context(|| "mark descriptors close-on-exec")?;
     SEALED.store(true, Ordering::Relaxed);
+    timings::mark("sealed");
     Ok(())
 }
 
@@ -86,8 +88,10 @@ pub(super) fn passed_descriptors() -> i32 {
 }
 
 fn is_protected(executable: BorrowedFd<'_>) -> Result<bool> {
-    let flags = fstatvfs(executable).context(|| format!("statvfs {OWN_EXECUTABLE}"))?.flags();
-    if flags.contains(FsFlags::ST_RDONLY) || is_sealed_memory()? {
+    let mount = fstatfs(executable).context(|| format!("statfs {OWN_EXECUTABLE}"))?;
+    // A file in memory belongs to a tmpfs of the kernel's own.
+    let may_be_memory = mount.filesystem_type() == TMPFS_MAGIC;
+    if mount.flags().contains(FsFlags::ST_RDONLY) || may_be_memory && is_sealed_memory()? {
         return Ok(true);
     }
     // An unprivileged user's containers can write what the user can write, and what he owns he can make writable.
@@ -98,9 +102,8 @@ fn is_protected(executable: BorrowedFd<'_>) -> Result<bool> {
 
 /// Whether the executable is a copy that [`sealed_memory`] made.
 fn is_sealed_memory() -> Result<bool> {
-    let file = open(OWN_EXECUTABLE, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-    let file = file.context(|| format!("open {OWN_EXECUTABLE}"))?;
-    // EINVAL: no file of a memory file system.
+    let file = sys::file::open(OWN_EXECUTABLE).context(|| format!("open {OWN_EXECUTABLE}"))?;
+    // EINVAL: no file that can be sealed.
     Ok(fcntl(file, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0))
 }
 

@@ -54,10 +54,10 @@ fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spaw
     let unified = fds.cgroup.unified();
     let (cloned, in_cgroup) = clone_into(plan.clone_flags, unified)?;
     let Cloned::Parent { pid, pidfd } = cloned else {
-        drop(sync);
+        // Init closes it with all others that it was born with.
+        std::mem::forget(sync);
         init::run(request, fds, child_end, init::Born::Directly)
     };
-    drop(child_end);
     let child = Guard::new(Child { pid, pidfd }, on_warning);
     children.restore()?;
     if !in_cgroup {
@@ -65,6 +65,7 @@ fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spaw
     }
     write_id_maps(plan, pid)?;
     release(&sync, pid, request.plan.process.oom_score_adj)?;
+    drop(child_end);
     Ok(Spawned { child, pid, sync })
 }
 

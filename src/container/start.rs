@@ -1,24 +1,39 @@
 //! `start`: opens the gate, and reports what init could not do behind it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::create::Created;
 use super::notify_socket::{Listener, NotifySocket};
-use super::store::InitProcess;
+use super::spawn::unexpected;
+use super::store::{InitProcess, Record};
 use super::{Container, activation, delete, hooks, liveness, seccomp_agent};
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::plan::hooks::Hooks;
 use crate::state::Status;
+use crate::sync::frame::{FromInit, ToInit};
 use crate::sync::gate;
-use crate::sys;
+use crate::{sys, timings};
 
 /// Lets init execute the program, and passes its readiness on if a service manager waits for it.
 pub(super) fn start(container: &Container) -> Result<()> {
     let listener = listen(container)?;
     let init = open(container)?;
+    await_readiness(listener, init)
+}
+
+/// The same for what this process has just created.
+pub(super) fn start_created(created: &Created) -> Result<()> {
+    let lock = created.container.directory.locked();
+    let listener = listen(&created.container)?;
+    let init = open_line(created)?;
+    drop(lock);
+    await_readiness(listener, init)
+}
+
+fn await_readiness(listener: Option<Listener>, init: InitProcess) -> Result<()> {
     let Some(listener) = listener else { return Ok(()) };
     let pidfd = match sys::fd::pidfd_open(init.pid) {
         // It ended, and its parent has reaped it already.
@@ -49,17 +64,46 @@ pub(super) fn open(container: &Container) -> Result<InitProcess> {
     let Some((record, init)) = record.and_then(|record| record.init.map(|init| (record, init))) else {
         return refused("cannot start a container that has stopped");
     };
-    let hooks = if record.poststart_hooks { container.hooks()? } else { Hooks::default() };
-    let started = gate::open(container.directory.as_fd(), |listener| {
-        let notify = container.seccomp_notify()?;
-        seccomp_agent::hand_over(&notify, &record.state(Status::Created, init.pid), init.pid, listener)
-    });
+    let started = gate::open(container.directory.as_fd(), |listener| hand_over(container, &record, init, listener));
     match unlinkat(container.directory.as_fd(), gate::NAME, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::ENOENT) => {}
         result => result.context(|| "remove the start gate")?,
     }
-    let state = record.state(Status::Running, init.pid);
-    let finished = started.and_then(|()| hooks::run_poststart(&hooks, &state));
+    conclude(container, &record, init, started)
+}
+
+/// Lets init go that waits at the other end of the line. The caller holds the lock.
+pub(super) fn open_line(created: &Created) -> Result<InitProcess> {
+    let Created { container, record, line, .. } = created;
+    let (Some(line), Some(init)) = (line, record.init) else { return Err(unexpected()) };
+    line.send(&ToInit::Continue)?;
+    let started = loop {
+        match line.receive()? {
+            None => break Ok(()),
+            Some((FromInit::Error(error), _)) => break Err(error),
+            Some((FromInit::SeccompFd, Some(listener))) => {
+                if let Err(error) = hand_over(container, record, init, listener) {
+                    break Err(error);
+                }
+            }
+            Some(_) => break Err(unexpected()),
+        }
+    };
+    conclude(container, record, init, started)
+}
+
+fn hand_over(container: &Container, record: &Record, init: InitProcess, listener: OwnedFd) -> Result<()> {
+    let notify = container.seccomp_notify()?;
+    seccomp_agent::hand_over(&notify, &record.state(Status::Created, init.pid), init.pid, listener)
+}
+
+/// The poststart hooks, if the program runs.
+fn conclude(container: &Container, record: &Record, init: InitProcess, started: Result<()>) -> Result<InitProcess> {
+    timings::mark("program executed");
+    let finished = started.and_then(|()| match record.poststart_hooks {
+        true => hooks::run_poststart(&container.hooks()?, &record.state(Status::Running, init.pid)),
+        false => Ok(()),
+    });
     // A hook that fails stops the container; the poststop hooks run when it is deleted.
     if finished.is_err() {
         delete::end(init, &Cgroup::from_record(&record.cgroup))?;

@@ -8,22 +8,24 @@
 //! ```
 
 use std::ffi::{CStr, OsStr};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::intel_rdt::Group;
 use crate::cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::state::{State, Status};
+use crate::sys::file;
 
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.json";
@@ -71,10 +73,22 @@ pub(crate) struct Directory {
     fd: OwnedFd,
 }
 
-/// The container's lock, held until it is dropped.
+/// The container's lock, held until it is dropped. It belongs to the open directory: whoever opens it anew waits.
 #[derive(Debug)]
-pub(crate) struct Lock {
-    _held: Flock<OwnedFd>,
+pub(crate) struct Lock<'a>(BorrowedFd<'a>);
+
+impl Lock<'_> {
+    /// Leaves the directory locked, until [`Directory::locked`] takes over.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // Children that inherited the descriptor hold the lock too. Unlocking what is locked cannot fail.
+        let _ = flock(self.0, FlockOperation::Unlock);
+    }
 }
 
 fn open_directory(parent: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
@@ -124,26 +138,29 @@ impl Directory {
         Ok(ids)
     }
 
-    /// Waits for the container's lock.
-    pub fn lock(&self) -> Result<Lock> {
-        self.lock_with(FlockArg::LockExclusive)
-    }
-
-    /// Whether somebody else holds the lock.
-    pub fn is_locked(&self) -> bool {
-        self.lock_with(FlockArg::LockSharedNonblock).is_err_and(|error| error.raw_errno() == Some(Errno::EAGAIN as i32))
-    }
-
-    fn lock_with(&self, how: FlockArg) -> Result<Lock> {
-        // A descriptor of its own: flock locks belong to the open file, and this one may be locked by us already.
-        let own = open_directory(self.fd.as_fd(), Path::new(".")).context(|| "open the state directory")?;
-        let held = Flock::lock(own, how).map_err(|(_, errno)| errno).context(|| "lock the state directory")?;
+    /// Waits for the container's lock, which this directory must not have already.
+    pub fn lock(&self) -> Result<Lock<'_>> {
+        rustix::io::retry_on_intr(|| flock(&self.fd, FlockOperation::LockExclusive))
+            .context(|| "lock the state directory")?;
+        let lock = self.locked();
         // Whoever held the lock before may have removed the directory meanwhile.
         let link_count = nix::sys::stat::fstat(&self.fd).context(|| "stat the state directory")?.st_nlink;
         if link_count == 0 {
             return Err(Error::new(Kind::NotFound, "container does not exist"));
         }
-        Ok(Lock { _held: held })
+        Ok(lock)
+    }
+
+    /// The lock that was left.
+    pub fn locked(&self) -> Lock<'_> {
+        Lock(self.fd.as_fd())
+    }
+
+    /// Whether anybody holds the lock, also by this directory.
+    pub fn is_locked(&self) -> bool {
+        // A descriptor of its own: asking through a locked one would change the lock.
+        let asked = open_directory(self.fd.as_fd(), Path::new("."));
+        asked.is_ok_and(|own| flock(own, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::AGAIN))
     }
 
     /// The descriptor, for the start gate.
@@ -191,6 +208,20 @@ impl Directory {
 
     /// Removes the directory and everything in it.
     pub fn remove(&self) -> Result<()> {
+        // What is there most times, without looking.
+        for name in [STATE, CONFIG] {
+            match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+                Err(Errno::ENOENT) => {}
+                result => result.context(|| format!("remove {}", self.path.join(name).display()))?,
+            }
+        }
+        match unlinkat(AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => self.remove_listed(),
+            result => result.context(|| format!("remove {}", self.path.display())),
+        }
+    }
+
+    fn remove_listed(&self) -> Result<()> {
         let mut listing =
             Dir::openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
                 .context(|| format!("list {}", self.path.display()))?;
@@ -228,10 +259,7 @@ impl Directory {
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let describe = || format!("read {}", self.path.join(name).display());
-        let file = openat(&self.fd, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
-            .context(describe)?;
-        let mut bytes = Vec::new();
-        std::fs::File::from(file).read_to_end(&mut bytes).context(describe)?;
-        Ok(bytes)
+        let file = file::open_at(&self.fd, name, OFlags::RDONLY | OFlags::NOFOLLOW).context(describe)?;
+        file::read_limited(file, usize::MAX).context(describe)
     }
 }

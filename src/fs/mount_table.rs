@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
+use crate::sys::file;
 
 /// One mount. Paths are escaped as in the table, which does not matter to comparisons among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,8 @@ impl<'a> MountLine<'a> {
 
 /// The text of the table, for [`MountLine::parse`].
 pub(crate) fn read_mount_table() -> Result<String> {
-    std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")
+    let bytes = file::read("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Undoes the `\ooo` of a mount table.

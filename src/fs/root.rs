@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
-use super::walk::{Links, Missing, walk};
+use super::walk::{Links, Missing, make_directory, walk};
 use crate::error::{Context, Result};
 
 /// openat2(2) answers EAGAIN when something was renamed while it resolved `..`; a hostile process can keep
@@ -54,11 +54,24 @@ impl Root {
         }
     }
 
+    /// The directory that `path` is (ENOTDIR for anything else), with `None` when it does not exist.
+    pub fn resolve_directory(&self, path: &Path, links: Links) -> Result<Option<OwnedFd>> {
+        match self.lookup(path, links, OFlags::DIRECTORY) {
+            Err(Errno::ENOENT) => Ok(None),
+            other => other.map(Some).context(|| format!("open directory {} in the root", path.display())),
+        }
+    }
+
     /// The directory `path`, made with its parents (0755) where missing; symbolic links, dangling ones too, are
     /// followed inside the root. O_PATH.
     pub fn make_dir_all(&self, path: &Path) -> Result<OwnedFd> {
         match self.lookup(path, Links::Follow, OFlags::DIRECTORY) {
-            Err(Errno::ENOENT) => walk(self.as_fd(), path, Links::Follow, Missing::Directory),
+            Err(Errno::ENOENT) => match self.make_last(path) {
+                Err(Errno::ENOENT | Errno::EEXIST | Errno::ELOOP | Errno::ENOTDIR) => {
+                    walk(self.as_fd(), path, Links::Follow, Missing::Directory)
+                }
+                other => other,
+            },
             other => other,
         }
         .context(|| format!("make directory {} in the root", path.display()))
@@ -79,6 +92,14 @@ impl Root {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
         let parent = if parent.as_os_str().is_empty() { Path::new("/") } else { parent };
         Ok(Some((self.make_dir_all(parent)?, OsStr::to_owned(name))))
+    }
+
+    /// Makes the directory `path` in its parent, which exists, where its own name does not: in most cases nothing else
+    /// is missing. For all others there is the walk.
+    fn make_last(&self, path: &Path) -> std::result::Result<OwnedFd, Errno> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ENOENT) };
+        let parent = self.lookup(parent, Links::Follow, OFlags::DIRECTORY)?;
+        make_directory(parent.as_fd(), name)
     }
 
     fn lookup(&self, path: &Path, links: Links, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {

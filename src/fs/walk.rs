@@ -143,6 +143,12 @@ fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedF
     openat(directory, name, flags, Mode::empty()).map_err(errno)
 }
 
+/// Makes the directory `name`, 0755, where nothing is yet (EEXIST), and opens it as O_PATH without following a link.
+pub(super) fn make_directory(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+    mkdirat(directory, name, Mode::from_raw_mode(0o755)).map_err(errno)?;
+    open(directory, name, OFlags::DIRECTORY)
+}
+
 /// Makes one name. That somebody else was faster is fine: what is there is opened and checked next.
 fn make(directory: BorrowedFd<'_>, name: &OsStr, what: Missing) -> Result<(), Errno> {
     let made = match what {

@@ -31,12 +31,17 @@ const LINKS: [(&str, &str); 5] = [
 /// Makes every device, and the links unless /dev is the user's own. After the mounts, before the pivot.
 pub(crate) fn make_all(plan: &RootfsPlan, root: &Root) -> Result<()> {
     let mask = rustix::process::umask(Mode::empty());
-    let made = make_nodes(root, plan).and_then(|()| if plan.default_devices { make_links(root) } else { Ok(()) });
+    let made = make_nodes(root, plan).and_then(|held| match (plan.default_devices, held) {
+        (false, _) => Ok(()),
+        (true, Some((path, dev))) if path == Path::new("/dev") => make_links(&dev),
+        (true, _) => make_links(&root.make_dir_all(Path::new("/dev"))?),
+    });
     rustix::process::umask(mask);
     made
 }
 
-fn make_nodes(root: &Root, plan: &RootfsPlan) -> Result<()> {
+/// Gives the directory of the last device, resolved inside the root.
+fn make_nodes<'a>(root: &Root, plan: &'a RootfsPlan) -> Result<Option<(&'a Path, OwnedFd)>> {
     // Nearly all are in /dev.
     let mut held: Option<(&Path, OwnedFd)> = None;
     for device in &plan.devices {
@@ -58,7 +63,7 @@ fn make_nodes(root: &Root, plan: &RootfsPlan) -> Result<()> {
         make_node(root, plan, &directory, name, device).map_err(failed)?;
         held = Some((parent, directory));
     }
-    Ok(())
+    Ok(held)
 }
 
 fn make_node(root: &Root, plan: &RootfsPlan, directory: &OwnedFd, name: &OsStr, device: &DevicePlan) -> Result<()> {
@@ -139,18 +144,17 @@ fn file_type(kind: DeviceKind) -> FileType {
 }
 
 /// The links. What an image brought under these names stays, but for ptmx, without which terminals do not work.
-fn make_links(root: &Root) -> Result<()> {
-    let dev = root.make_dir_all(Path::new("/dev"))?;
+fn make_links(dev: &OwnedFd) -> Result<()> {
     for (name, target) in LINKS {
-        match symlinkat(target, &dev, name) {
+        match symlinkat(target, dev, name) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).context(|| format!("symlink /dev/{name}")),
         }
     }
-    match symlinkat("pts/ptmx", &dev, "ptmx") {
+    match symlinkat("pts/ptmx", dev, "ptmx") {
         Err(Errno::EXIST) => {
-            unlinkat(&dev, "ptmx", AtFlags::empty()).context(|| "unlink /dev/ptmx")?;
-            symlinkat("pts/ptmx", &dev, "ptmx")
+            unlinkat(dev, "ptmx", AtFlags::empty()).context(|| "unlink /dev/ptmx")?;
+            symlinkat("pts/ptmx", dev, "ptmx")
         }
         other => other,
     }

@@ -45,6 +45,7 @@ use crate::sync::{ChildEnd, gate};
 use crate::sys::clone::exit_now;
 use crate::sys::namespace::unshare;
 use crate::sys::{self, fd};
+use crate::timings;
 use attributes::AffinityMoment;
 use hooks::HookOptions;
 use join::Joins;
@@ -68,6 +69,8 @@ pub(crate) struct InitRequest<'a> {
     pub hook_options: &'a HookOptions<'a>,
     /// Highest capability that the kernel knows.
     pub last_capability: u8,
+    /// Signals that the runtime ignores, signal n as bit n-1.
+    pub ignored_signals: u64,
 }
 
 /// What init is born with. Everything else that is open is closed.
@@ -165,11 +168,13 @@ fn prepare(
 ) -> Result<(Prepared, Option<OwnedFd>)> {
     let InitRequest { plan, .. } = *request;
     let pid = sync.wait_go()?;
+    timings::mark("begin");
     close_inherited(request, &fds, sync)?;
     attributes::set_umask(0o022);
     attributes::set_affinity(&plan.process, AffinityMoment::Initial)?;
-    attributes::reset_signals()?;
+    attributes::reset_signals(request.ignored_signals)?;
     fds.cgroup.join_tasks()?;
+    timings::mark("cgroups joined");
     let cgroups = cgroup_view(request)?;
     enter_namespaces(request, &fds.joins, born)?;
     attributes::new_session()?;
@@ -177,6 +182,7 @@ fn prepare(
         join_keyring(&plan.process, name, sync)?;
     }
     set_names(plan)?;
+    timings::mark("namespaces entered");
     match &plan.rootfs {
         Some(rootfs) => {
             let given = Given { console: fds.console, sources: fds.sources, cgroups, sync, pid };
@@ -191,6 +197,7 @@ fn prepare(
     enter_directory(&plan.process)?;
     let program = payload::find(&plan.process)?;
     let env = payload::environment(&plan.process);
+    timings::mark("ready");
     sync.send(&FromInit::Ready)?;
     sync.wait_continue()?;
     Ok((Prepared { program, env, pid }, fds.gate))
@@ -198,6 +205,7 @@ fn prepare(
 
 /// From the open gate to the program. Returns only when it fails.
 fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<Infallible> {
+    timings::mark("start");
     let process = &request.plan.process;
     if !request.hooks.start_container.is_empty() {
         let state = request.state.to_hook_json(Status::Created, prepared.pid);
@@ -227,6 +235,7 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     if process.no_new_privileges {
         load_filter(request, line)?;
     }
+    timings::mark("privileges dropped");
     payload::execute(&prepared.program, &process.args, &prepared.env)
 }
 
@@ -238,6 +247,7 @@ fn close_inherited(request: &InitRequest<'_>, fds: &InitFds, sync: &ChildEnd) ->
     kept.extend(fds.gate.iter().chain(&fds.console).map(AsRawFd::as_raw_fd));
     kept.extend(fds.cgroup.descriptors().map(|fd| fd.as_raw_fd()));
     kept.extend(fds.sources.descriptors().chain(fds.joins.descriptors()));
+    kept.extend(timings::descriptor().map(|fd| fd.as_raw_fd()));
     kept.extend([options.stdout, options.stderr].into_iter().flatten().map(|fd| fd.as_raw_fd()));
     kept.sort_unstable();
     let mut first = 3 + preserve;
@@ -333,8 +343,11 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
     let Given { console, mut sources, cgroups, sync, pid } = given;
     let process = &request.plan.process;
     let mut root = rootfs::prepare(plan, &mut sources)?;
+    timings::mark("root made");
     mount::mount_all(plan, &mut root, &mut sources, cgroups.as_ref())?;
+    timings::mark("mounts");
     devices::make_all(plan, &root)?;
+    timings::mark("devices");
     if request.stop_at_rootfs {
         sync.send(&FromInit::RootfsReady)?;
         sync.wait_continue()?;
@@ -348,11 +361,15 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
         console::make(&root, process.console_size, process.uid, socket.as_fd())?;
     }
     // Before the root may become read-only; [`enter_directory`] finds it made.
-    root.make_dir_all(Path::new(OsStr::from_bytes(process.cwd.to_bytes())))
-        .map_err(|error| error.at(pointer::join(&process.pointer, "cwd")))?;
+    if process.cwd.to_bytes() != b"/" {
+        root.make_dir_all(Path::new(OsStr::from_bytes(process.cwd.to_bytes())))
+            .map_err(|error| error.at(pointer::join(&process.pointer, "cwd")))?;
+    }
     masks::apply(plan, &root)?;
     rootfs::seal(plan, &root)?;
+    timings::mark("masks");
     pivot::enter(root, plan.pivot)?;
+    timings::mark("pivoted");
     rootfs::propagate(plan)
 }
 

@@ -70,6 +70,11 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
+    /// Whether there are none at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Hooks::default()
+    }
+
     /// Checks hooks: absolute paths, timeouts above zero. Whether a program exists is seen when it is run.
     pub fn new(config: Option<&config::Hooks>) -> Result<Hooks> {
         let Some(config) = config else { return Ok(Hooks::default()) };

@@ -143,6 +143,7 @@ mod tests {
             apparmor: false,
             selinux: false,
             in_user_namespace: false,
+            ignored_signals: 0,
         };
         SpawnPlan::new(&namespaces, &UserNamespace::default(), &facts)
     }

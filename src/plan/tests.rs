@@ -31,6 +31,7 @@ fn root() -> HostFacts {
         apparmor: true,
         selinux: true,
         in_user_namespace: false,
+        ignored_signals: 0,
     }
 }
 

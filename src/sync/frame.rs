@@ -8,6 +8,8 @@ use crate::error::{Error, Inner, Kind, Warning};
 
 /// No frame is longer; the writer shortens text to fit.
 pub(crate) const MAX_FRAME: usize = 16 * 1024;
+/// No frame to init is longer.
+pub(crate) const MAX_ORDER: usize = 16;
 /// No text of an error is longer.
 const MAX_TEXT: usize = 4096;
 /// No error has more layers of context.

@@ -29,7 +29,7 @@ use nix::errno::Errno;
 
 use crate::error::{Context as _, Error, Kind, Result, Warning};
 use crate::sys::socket::{receive_message, send_message, seqpacket_pair};
-use frame::{FromInit, MAX_FRAME, ToInit};
+use frame::{FromInit, MAX_FRAME, MAX_ORDER, ToInit};
 
 /// One end of the socket pair.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ pub(crate) struct Channel(OwnedFd);
 
 /// The parent's end and the child's.
 pub(crate) fn channel() -> Result<(ParentEnd, ChildEnd)> {
-    let (parent, child) = seqpacket_pair().context(|| "make the sync socket pair")?;
+    // In this order: the child's number then follows those that it keeps, and the parent's those that it closes.
+    let (child, parent) = seqpacket_pair().context(|| "make the sync socket pair")?;
     Ok((ParentEnd(Channel(parent)), ChildEnd(Channel(child))))
 }
 
@@ -46,9 +47,9 @@ impl Channel {
         send_message(self.0.as_fd(), bytes, passed).map(drop)
     }
 
-    /// The next frame; `None` is the end of the other side.
-    fn receive(&self) -> Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
-        let mut buffer = vec![0; MAX_FRAME];
+    /// The next frame, of at most `longest` bytes; `None` is the end of the other side.
+    fn receive(&self, longest: usize) -> Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+        let mut buffer = vec![0; longest];
         let received = match receive_message(self.0.as_fd(), &mut buffer) {
             Err(Errno::ECONNRESET) => return Ok(None),
             result => result.context(|| "receive on the sync socket")?,
@@ -73,7 +74,7 @@ impl ParentEnd {
 
     /// The child's next frame, and the descriptor that came with it. `None`: the child executed or died.
     pub fn receive(&self) -> Result<Option<(FromInit, Option<OwnedFd>)>> {
-        let Some((bytes, passed)) = self.0.receive()? else { return Ok(None) };
+        let Some((bytes, passed)) = self.0.receive(MAX_FRAME)? else { return Ok(None) };
         let frame = FromInit::decode(&bytes)
             .ok_or_else(|| Error::new(Kind::System, "init sent a frame that is not of the protocol"))?;
         Ok(Some((frame, passed)))
@@ -117,7 +118,7 @@ impl ChildEnd {
     }
 
     fn wait(&self) -> Result<ToInit> {
-        let frame = self.0.receive()?;
+        let frame = self.0.receive(MAX_ORDER)?;
         let Some((bytes, _)) = frame else { return Err(Error::new(Kind::System, "the runtime is gone")) };
         ToInit::decode(&bytes).ok_or_else(|| Error::new(Kind::System, "unknown frame from the runtime"))
     }

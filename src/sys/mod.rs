@@ -8,6 +8,7 @@ pub(crate) mod bpf;
 pub(crate) mod clone;
 pub(crate) mod exec;
 pub(crate) mod fd;
+pub(crate) mod file;
 pub(crate) mod keyring;
 pub(crate) mod mount;
 pub(crate) mod namespace;

@@ -32,6 +32,7 @@ fn facts() -> HostFacts {
         apparmor: false,
         selinux: false,
         in_user_namespace: false,
+        ignored_signals: 0,
     }
 }
 

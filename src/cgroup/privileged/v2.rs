@@ -149,41 +149,36 @@ fn devices_program_follows_updates() {
     });
 }
 
-/// The path of the descriptor by which a process joins.
-fn joined(fds: &JoinFds) -> String {
-    let fd = std::os::fd::AsRawFd::as_raw_fd(&fds.unified().unwrap());
-    std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap().to_str().unwrap().to_owned()
-}
-
 #[test]
 fn join_descriptors_are_the_directory() {
     on_v2(|facts| {
         let scratch = scratch(facts, "{}");
         let fds = scratch.cgroup.join_descriptors().unwrap();
-        assert!(joined(&fds).ends_with(&scratch.cgroup.record().path));
+        let linked =
+            std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fds.unified().unwrap())));
+        assert!(linked.unwrap().to_str().unwrap().ends_with(&scratch.cgroup.record().path));
         assert_eq!(fds.descriptors().count(), 1);
     });
 }
 
 #[test]
-fn join_descriptors_where_controllers_are_handed_down_are_those_of_init() {
+fn join_descriptors_lead_beside_init_where_controllers_are_handed_down() {
     on_v2(|facts| {
         let mut scratch = scratch(facts, "{}");
+        let directory = scratch.cgroup.record().hierarchies[0].directory.clone();
+        let inner = directory.join("init");
+        std::fs::create_dir(&inner).unwrap();
         let pid = run(&mut scratch, "sleep 100").id();
-        let path = scratch.cgroup.record().path.clone();
-        let own = PathBuf::from(format!("/sys/fs/cgroup{path}"));
-        let beside = |scratch: &Scratch| joined(&scratch.cgroup.join_descriptors_for(&[], pid.cast_signed()).unwrap());
-        std::fs::create_dir(own.join("inner")).unwrap();
-        assert!(beside(&scratch).ends_with(&path));
-        std::fs::write(own.join("inner/cgroup.procs"), pid.to_string()).unwrap();
-        assert!(beside(&scratch).ends_with(&path), "its own as long as it takes processes");
-        let controllers = std::fs::read_to_string(own.join("cgroup.controllers")).unwrap();
-        let first = controllers.split_whitespace().next().expect("a controller");
-        std::fs::write(own.join("cgroup.subtree_control"), format!("+{first}")).unwrap();
-        assert!(beside(&scratch).ends_with(&format!("{path}/inner")), "{}", beside(&scratch));
-        assert!(
-            joined(&scratch.cgroup.join_descriptors_for(&[], std::process::id().cast_signed()).unwrap())
-                .ends_with(&path)
-        );
+        std::fs::write(inner.join("cgroup.procs"), pid.to_string()).unwrap();
+        let joined = |scratch: &Scratch| {
+            let fds = scratch.cgroup.join_descriptors_for(&[], pid.cast_signed()).unwrap();
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&fds.unified().unwrap());
+            std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap().file_name().unwrap().to_owned()
+        };
+        assert_eq!(Some(&*joined(&scratch)), directory.file_name());
+        let controllers = std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap();
+        let controller = controllers.split_whitespace().next().expect("a controller");
+        std::fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+        assert_eq!(joined(&scratch), "init");
     });
 }

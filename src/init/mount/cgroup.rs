@@ -5,22 +5,22 @@
 //! call where a new mount takes four. cgroup2 is mounted anew from a cgroup namespace; without one it is bound, because a
 //! new mount from the first namespace waits for an RCU grace period (8 ms).
 
-use std::ffi::{CStr, OsString};
-use std::fs::read_to_string;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
+use rustix::process::fchdir;
 
 use super::attributes::{self, Attributes, RDONLY};
 use super::filesystem::NewFilesystem;
 use super::place::{Target, Tree};
 use super::{Entry, c_path};
 use crate::error::{Context, Error, Kind, Result};
-use crate::fs::Links;
 use crate::host::CgroupLayout;
+use crate::sys::{self, file};
 
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
 
@@ -45,7 +45,8 @@ impl CgroupView {
     /// To be read by init once it sits in its group, and before it unshares the cgroup namespace, from where on all
     /// paths are `/`.
     pub fn read() -> Result<CgroupView> {
-        let text = read_to_string("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
+        let text = file::read_composed("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
+        let text = String::from_utf8_lossy(&text);
         let unified_group = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
         let hierarchies: Vec<Hierarchy> = text.lines().filter_map(parse).collect();
         let layout = match hierarchies.is_empty() {
@@ -82,18 +83,25 @@ impl Hierarchy {
     }
 }
 
-/// Copies the directory of `group` below `mount_point`. Inside another container the mount starts further down than the
-/// path says, so leading components may be too many. `None` if nothing is there.
-fn clone_group(group: &Path, mount_point: &Path) -> Result<Option<Tree>> {
-    let names: Vec<_> = group.iter().skip(1).collect();
-    for skipped in 0..=names.len() {
-        let path = mount_point.join(names.iter().skip(skipped).collect::<PathBuf>());
-        match Tree::of_path(&c_path(&path)?, true, false) {
-            Err(Errno::NOENT) => {}
-            other => return other.map(Some).context(|| format!("bind {}", path.display())),
+/// Binds the directory of `group` below `mount_point` at `name` in `base`, which is the working directory and a tmpfs that
+/// nobody else can reach yet. Inside another container the host's mount starts further down than the group's path
+/// says, so leading components may be too many. False if nothing is there.
+fn bind_group(base: &OwnedFd, name: &str, group: &Path, mount_point: &Path) -> Result<bool> {
+    let parts: Vec<_> = group.iter().skip(1).collect();
+    let to = c_path(Path::new(name))?;
+    match mkdirat(base, &to, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).context(|| format!("mkdir {name}")),
+    }
+    for skipped in 0..=parts.len() {
+        let path = mount_point.join(parts.iter().skip(skipped).collect::<PathBuf>());
+        match sys::mount::mount(Some(&c_path(&path)?), &to, None, libc::MS_BIND | libc::MS_REC, None) {
+            Err(nix::errno::Errno::ENOENT) => {}
+            other => return other.map(|()| true).context(|| format!("bind {}", path.display())),
         }
     }
-    Ok(None)
+    unlinkat(base, &to, AtFlags::REMOVEDIR).context(|| format!("rmdir {name}"))?;
+    Ok(false)
 }
 
 /// Something else may be mounted over it.
@@ -166,11 +174,15 @@ fn mount_v1(entry: &Entry<'_>, view: &CgroupView, target: &Target<'_>, attribute
         Some(tree) => Tree::Detached(tree).place(target, &Attributes::default())?,
         None => tmpfs.mount_legacy(target)?,
     };
-    let mut placed = Vec::with_capacity(view.hierarchies.len() + 1);
+    // Nobody else has written to it yet: names in it are what this process makes of them.
+    fchdir(&base).context(|| "fchdir to the tmpfs")?;
+    let mut names = Vec::with_capacity(view.hierarchies.len() + 1);
     for hierarchy in &view.hierarchies {
         for mount_point in hierarchy.mount_points() {
-            let Some(tree) = clone_group(&hierarchy.group, &mount_point)? else { continue };
-            placed.push(place_into(entry, &base, &hierarchy.name, tree)?);
+            if !bind_group(&base, &hierarchy.name, &hierarchy.group, &mount_point)? {
+                continue;
+            }
+            names.push(hierarchy.name.as_str());
             for controller in hierarchy.name.split(',').filter(|controller| *controller != hierarchy.name) {
                 symlinkat(hierarchy.name.as_str(), &base, controller)
                     .context(|| format!("symlink {controller} to {}", hierarchy.name))?;
@@ -179,16 +191,16 @@ fn mount_v1(entry: &Entry<'_>, view: &CgroupView, target: &Target<'_>, attribute
         }
     }
     if let Some(unified) = view.unified()
-        && let Some(tree) = clone_group(&view.unified_group, &unified)?
+        && bind_group(&base, "unified", &view.unified_group, &unified)?
     {
-        placed.push(place_into(entry, &base, "unified", tree)?);
+        names.push("unified");
     }
-    seal(&base, &placed, attributes)?;
+    seal(&base, &names, attributes)?;
     Ok(base)
 }
 
 /// Sets the attributes on all of them, at once where that is possible.
-fn seal(base: &OwnedFd, placed: &[OwnedFd], attributes: &Attributes) -> Result<()> {
+fn seal(base: &OwnedFd, names: &[&str], attributes: &Attributes) -> Result<()> {
     let tree = Attributes {
         recursive_set: attributes.set | attributes.recursive_set,
         propagation: attributes.propagation.clone(),
@@ -198,20 +210,12 @@ fn seal(base: &OwnedFd, placed: &[OwnedFd], attributes: &Attributes) -> Result<(
         return Ok(());
     }
     let single = Attributes { recursive_set: 0, set: tree.recursive_set, ..tree };
-    for mount in placed.iter().chain([base]) {
-        attributes::apply_legacy(mount.as_fd(), &single)?;
-    }
-    Ok(())
-}
-
-/// Makes the directory `name` in the tmpfs `base`, which nobody else can reach yet, and places `tree` there.
-fn place_into(entry: &Entry<'_>, base: &OwnedFd, name: &str, tree: Tree) -> Result<OwnedFd> {
-    mkdirat(base, name, Mode::from_raw_mode(0o755)).context(|| format!("mkdir {name}"))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = openat(base, name, flags, Mode::empty()).context(|| format!("open {name}"))?;
-    let path: PathBuf = [entry.mount.destination.as_os_str(), &OsString::from(name)].iter().collect();
-    let target = Target { root: entry.root, path: &path, links: Links::Follow, fd };
-    tree.place(&target, &Attributes::default()).context(|| format!("place {name}"))
+    for name in names {
+        let placed = openat(base, *name, flags, Mode::empty()).context(|| format!("open {name}"))?;
+        attributes::apply_legacy(placed.as_fd(), &single)?;
+    }
+    attributes::apply_legacy(base.as_fd(), &single)
 }
 
 fn bind(host: &Path, target: &Target<'_>, attributes: &Attributes) -> Result<OwnedFd> {

@@ -96,16 +96,14 @@ impl<'a> Entry<'a> {
                 .context(format!("filesystem {:?} must be mounted on ordinary directory", fs_type.to_string_lossy())),
             _ => error,
         };
-        let fd = match self.root.resolve_existing(path, Links::Refuse).map_err(refused)? {
+        let fd = match self.root.resolve_directory(path, Links::Refuse).map_err(refused)? {
             Some(fd) => fd,
             None => {
                 self.root.make_dir_all(path)?;
-                self.root.resolve(path, Links::Refuse).map_err(refused)?
+                let made = self.root.resolve_directory(path, Links::Refuse).map_err(refused)?;
+                made.ok_or_else(|| Error::sys(nix::errno::Errno::ENOENT, "it is gone again"))?
             }
         };
-        if !is_directory(fd.as_fd())? {
-            return Err(refused(Error::sys(nix::errno::Errno::ENOTDIR, "not a directory")));
-        }
         Ok(self.target(fd, Links::Refuse))
     }
 }

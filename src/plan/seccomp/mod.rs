@@ -16,17 +16,39 @@
 //! - Where socketcall(2) and ipc(2) exist, a rule for one of their calls holds for them too. Arguments of such a call
 //!   lie in memory, which no filter sees: a condition on the first is dropped, the others compare registers.
 //!
-//! Known differences from libseccomp 2.5: overlapping conditional rules with different actions are taken in the profile's
-//! order (there: an order of its own, or an error), and accept, send, recv, semop and semtimedop hold for the
-//! multiplexers as well (there: not).
+//! # Differences from libseccomp 2.5 and runc
+//!
+//! contrib/checks/seccomp compares the decisions on every number up to 1023, of each architecture of x86, with and without the bit of
+//! x32, for the engines' profiles and random ones. Where they differ, and why:
+//! - Overlapping conditional rules with different actions are taken in the profile's order (there: an order of its own,
+//!   or an error).
+//! - accept, send, recv, semop and semtimedop hold for the multiplexers as well (there: not, so that a program of x86
+//!   would evade a rule through socketcall(2)).
+//! - The tables are those of the Linux that heads each file of `syscalls` (there: of libseccomp's release): a newer call is known
+//!   here, and map_shadow_stack of x32 is too.
+//! - Without x32 among the architectures, numbers from 0x4000_0000 on are killed, all but -1, which a tracer sets to skip a call.
+//!   runc answers those without the bit of x32 (0x8000_0000 to 0xbfff_ffff) with ENOSYS; no such call exists.
+//! - libseccomp 2.5.4 drops the load of the number in front of some shared blocks of conditions, and then decides by the
+//!   architecture: fewer than one random profile in a hundred, none of an engine.
+//! - errnoRet and defaultErrnoRet for an action that takes none, and listenerMetadata without a path, are errors, as
+//!   the specification demands (runc ignores the first).
+//! - NOTIFY is refused for write, as runc does, whose hand-over writes, so that a profile is good for both or for neither; and
+//!   for sendmsg, which carries the listener out of init here, while nobody could answer yet. With conditions, too: they
+//!   could hold for init's own call. It cannot be the default action for the same reason.
+//!
+//! # Numbers
+//!
+//! contrib/syscalls/generate.py writes the tables from the headers of a released kernel (the first line of each names it):
+//! x86_64 with x86 and x32, aarch64 with arm, riscv64, ppc64le, s390x, loongarch64. A name in no table of the family has no
+//! effect and is noted for the debug log.
 //!
 //! Uses `bundle`, `pointer` and `error`, and seccompiler's `sock_filter`. `plan` calls it; `features` reads the lists of words.
 
 mod program;
 mod rules;
 mod syscalls;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 mod words;
 
 use std::ffi::CString;
@@ -46,7 +68,7 @@ use syscalls::{Family, NATIVE};
 /// The path of a UNIX socket is at most this long, in bytes (unix(7), without the final NUL).
 const SOCKET_PATH_MAX: usize = 107;
 
-/// Calls that hand the listener over: init makes them under the filter, so nobody could answer yet if they notified.
+/// Calls that may not notify: what hands the listener over in this runtime (sendmsg) and in runc (write).
 const HAND_OVER: [&str; 2] = ["sendmsg", "write"];
 
 /// A compiled filter, ready to load.

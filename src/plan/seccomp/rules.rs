@@ -169,7 +169,9 @@ impl Rules {
         let alternatives = if action == self.default { first..first } else { first..self.alternatives.len() };
         for (i, name) in rule.names.iter().enumerate() {
             if action == RET_USER_NOTIF && HAND_OVER.contains(&name) {
-                let message = format!("SCMP_ACT_NOTIFY cannot be used for {name}: it hands the listener over");
+                let message = format!(
+                    "SCMP_ACT_NOTIFY cannot be used for the {name} syscall: runtimes hand the listener over with it"
+                );
                 return Err(Error::config(index(&join(&at(), "names"), i), message));
             }
             let Some(row) = self.family.row(name, &mut self.hint) else {

@@ -2,17 +2,17 @@
 //! architecture first. The tables are generated (contrib/syscalls); only the family of the build's own
 //! architecture is compiled in, all of them in tests.
 
-#[cfg(any(test, target_arch = "aarch64"))]
+#[cfg(any(test, fuzzing, target_arch = "aarch64"))]
 mod arm;
-#[cfg(any(test, target_arch = "loongarch64"))]
+#[cfg(any(test, fuzzing, target_arch = "loongarch64"))]
 mod loongarch;
-#[cfg(any(test, target_arch = "powerpc64"))]
+#[cfg(any(test, fuzzing, target_arch = "powerpc64"))]
 mod power;
-#[cfg(any(test, target_arch = "riscv64"))]
+#[cfg(any(test, fuzzing, target_arch = "riscv64"))]
 mod riscv;
-#[cfg(any(test, target_arch = "s390x"))]
+#[cfg(any(test, fuzzing, target_arch = "s390x"))]
 mod s390;
-#[cfg(any(test, target_arch = "x86_64"))]
+#[cfg(any(test, fuzzing, target_arch = "x86_64"))]
 mod x86;
 
 /// Marks a call that an architecture does not have.
@@ -98,7 +98,7 @@ impl Family {
         self.rows.get(found)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn rows(&self) -> &'static [Row] {
         self.rows
     }
@@ -108,7 +108,7 @@ const fn column(word: &'static str, audit: u32, width: Width, multiplexes: bool)
     Column { word, audit, width, base: 0, multiplexes }
 }
 
-#[cfg(any(test, target_arch = "x86_64"))]
+#[cfg(any(test, fuzzing, target_arch = "x86_64"))]
 pub(super) static X86: Family = Family {
     columns: &[
         column("SCMP_ARCH_X86_64", 0xC000_003E, Width::Bits64, false),
@@ -120,7 +120,7 @@ pub(super) static X86: Family = Family {
     rows: &x86::ROWS,
 };
 
-#[cfg(any(test, target_arch = "aarch64"))]
+#[cfg(any(test, fuzzing, target_arch = "aarch64"))]
 pub(super) static ARM: Family = Family {
     columns: &[
         column("SCMP_ARCH_AARCH64", 0xC000_00B7, Width::Bits64, false),
@@ -131,7 +131,7 @@ pub(super) static ARM: Family = Family {
     rows: &arm::ROWS,
 };
 
-#[cfg(any(test, target_arch = "riscv64"))]
+#[cfg(any(test, fuzzing, target_arch = "riscv64"))]
 pub(super) static RISCV: Family = Family {
     columns: &[column("SCMP_ARCH_RISCV64", 0xC000_00F3, Width::Bits64, false)],
     without_table: &[],
@@ -139,7 +139,7 @@ pub(super) static RISCV: Family = Family {
     rows: &riscv::ROWS,
 };
 
-#[cfg(any(test, target_arch = "powerpc64"))]
+#[cfg(any(test, fuzzing, target_arch = "powerpc64"))]
 pub(super) static POWER: Family = Family {
     columns: &[column("SCMP_ARCH_PPC64LE", 0xC000_0015, Width::Bits64, true)],
     without_table: &["SCMP_ARCH_PPC", "SCMP_ARCH_PPC64"],
@@ -147,7 +147,7 @@ pub(super) static POWER: Family = Family {
     rows: &power::ROWS,
 };
 
-#[cfg(any(test, target_arch = "s390x"))]
+#[cfg(any(test, fuzzing, target_arch = "s390x"))]
 pub(super) static S390: Family = Family {
     columns: &[column("SCMP_ARCH_S390X", 0x8000_0016, Width::Bits64, true)],
     without_table: &["SCMP_ARCH_S390"],
@@ -155,7 +155,7 @@ pub(super) static S390: Family = Family {
     rows: &s390::ROWS,
 };
 
-#[cfg(any(test, target_arch = "loongarch64"))]
+#[cfg(any(test, fuzzing, target_arch = "loongarch64"))]
 pub(super) static LOONGARCH: Family = Family {
     columns: &[column("SCMP_ARCH_LOONGARCH64", 0xC000_0102, Width::Bits64, false)],
     without_table: &[],
@@ -176,7 +176,7 @@ pub(super) static NATIVE: &Family = &S390;
 #[cfg(target_arch = "loongarch64")]
 pub(super) static NATIVE: &Family = &LOONGARCH;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) static FAMILIES: [&Family; 6] = [&X86, &ARM, &RISCV, &POWER, &S390, &LOONGARCH];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The engines' own profiles, and the comparison with libseccomp (contrib/seccomp-reference).
+//! The engines' own profiles, and the comparison with libseccomp (contrib/checks/seccomp).
 
 use std::collections::HashMap;
 use std::fs;
@@ -106,7 +106,7 @@ fn compile_dockers_profile_is_short() {
 /// One random profile in a hundred may differ: libseccomp 2.5.4 sometimes compares the architecture in place of the
 /// number, because it drops the load where a block of conditions is shared.
 #[test]
-#[ignore = "needs libseccomp: contrib/seccomp-reference/run"]
+#[ignore = "needs libseccomp: contrib/checks/seccomp"]
 fn compile_and_libseccomp_decide_alike() {
     let directory = std::env::var_os("CORACLE_SECCOMP_REFERENCE").expect("CORACLE_SECCOMP_REFERENCE is set");
     let (mut compared, mut profiles) = (0_u64, 0);
@@ -146,52 +146,35 @@ fn read_program(path: &Path) -> Vec<sock_filter> {
     bytes.chunks_exact(8).map(instruction).collect()
 }
 
-fn median(work: impl Fn()) -> String {
-    let mut times: Vec<_> = (0..501)
+/// The fastest and the median of many, in nanoseconds.
+fn timed(work: impl Fn()) -> (u128, u128) {
+    let mut times: Vec<_> = (0..1001)
         .map(|_| {
             let start = Instant::now();
             work();
             start.elapsed().as_nanos()
         })
         .collect();
-    let first = times[0];
     times.sort_unstable();
-    format!("{:.1} µs (first {:.0})", times[250] as f64 / 1000.0, first as f64 / 1000.0)
+    (times[0], times[500])
 }
 
-/// Figures for the notes: `cargo test --release seccomp_figures -- --ignored --nocapture`.
+/// Writes Docker's program and the time of its compilation for contrib/bench/seccomp.
 #[test]
-#[ignore = "prints figures, checks nothing"]
+#[ignore = "gives figures, checks nothing: contrib/bench/seccomp"]
 fn seccomp_figures() {
-    for name in PROFILES {
-        let text =
-            fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/seccomp").join(format!("{name}.json")))
-                .unwrap();
-        let config = load(name);
-        let mut native = config.clone();
-        native.architectures = Some(vec!["SCMP_ARCH_X86_64".to_owned()]);
-        let parse = median(|| {
-            std::hint::black_box(serde_json::from_slice::<SeccompConfig>(&text).unwrap());
-        });
-        let three = median(|| {
-            std::hint::black_box(compile(&config));
-        });
-        let one = median(|| {
-            std::hint::black_box(compile(&native));
-        });
-        let program = compile(&config);
-        let (mut steps, mut most, mut count) = (0, 0, 0);
-        for number in 0..470 {
-            let call = Call { audit: X86.columns[0].audit, number, args: [0; 6], big_endian: false };
-            let executed = run(&program, &call).1;
-            (steps, most, count) = (steps + executed, most.max(executed), count + 1);
-        }
-        println!(
-            "{name}: parse {parse}; compile {three} to {} instructions as configured, {one} to {} for one; \
-             executed per native call {:.1} on average, {most} at most",
-            program.len(),
-            compile(&native).len(),
-            f64::from(steps as u32) / f64::from(count),
-        );
-    }
+    let directory = std::env::var_os("CORACLE_SECCOMP_FIGURES").expect("CORACLE_SECCOMP_FIGURES is set");
+    let directory = Path::new(&directory);
+    let config = load("docker");
+    let (fastest, median) = timed(|| {
+        std::hint::black_box(compile(std::hint::black_box(&config)));
+    });
+    fs::write(directory.join("compile"), format!("coracle compile {fastest} {median}\n")).unwrap();
+    let bytes = |i: &sock_filter| {
+        let [a, b] = i.code.to_le_bytes();
+        let [c, d, e, f] = i.k.to_le_bytes();
+        [a, b, i.jt, i.jf, c, d, e, f]
+    };
+    let program: Vec<u8> = compile(&config).iter().flat_map(bytes).collect();
+    fs::write(directory.join("docker.bpf"), program).unwrap();
 }

@@ -414,3 +414,29 @@ fn cwd_of_two_thousand_directories_is_made() {
     });
     lab.run(&bundle).exits(0);
 }
+
+/// What only init finds out, behind the start gate: the kernel raises no ambient capability that is not inheritable.
+#[test]
+fn capability_that_cannot_be_granted_is_a_warning_of_start_and_exec() {
+    let lab = Lab::new();
+    let bundle = lab.bundle(|c| {
+        args(c, &["sleep", "1000"]);
+        let one = json!(["CAP_CHOWN"]);
+        c["process"]["capabilities"] = json!({"bounding": one, "effective": one, "permitted": one, "ambient": one});
+    });
+    let warned = |output: harness::Output| {
+        assert_eq!((output.code(), output.stderr.as_str()), (0, ""), "{output:#?}");
+        if strict() {
+            let log = output.log.unwrap();
+            let records = harness::command::log_records(&log);
+            let record = records.iter().find(|record| record["level"] == "warning").expect("no warning");
+            let text = record["msg"].as_str().unwrap();
+            assert!(text.contains("cannot be granted: ambient CAP_CHOWN, ignoring"), "{text}");
+        }
+    };
+    let container = lab.create(&bundle);
+    warned(container.with_cmd("start", &[], &[]).global("--log-level=warning").output());
+    let status = fs::read_to_string(format!("/proc/{}/status", container.pid())).unwrap();
+    assert_eq!((status_field(&status, "CapPrm"), status_field(&status, "CapAmb")), (&*format!("{:016x}", 1), "0000000000000000"));
+    warned(container.with_cmd("exec", &[], &["true"]).global("--log-level=warning").output());
+}

@@ -64,7 +64,9 @@ pub(super) fn open(container: &Container) -> Result<InitProcess> {
     let Some((record, init)) = record.and_then(|record| record.init.map(|init| (record, init))) else {
         return refused("cannot start a container that has stopped");
     };
-    let started = gate::open(container.directory.as_fd(), |listener| hand_over(container, &record, init, listener));
+    let started = gate::open(container.directory.as_fd(), container.runtime.on_warning, |listener| {
+        hand_over(container, &record, init, listener)
+    });
     match unlinkat(container.directory.as_fd(), gate::NAME, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::ENOENT) => {}
         result => result.context(|| "remove the start gate")?,
@@ -81,6 +83,7 @@ pub(super) fn open_line(created: &Created) -> Result<InitProcess> {
         match line.receive()? {
             None => break Ok(()),
             Some((FromInit::Error(error), _)) => break Err(error),
+            Some((FromInit::Warning(warning), _)) => (container.runtime.on_warning)(&warning),
             Some((FromInit::SeccompFd, Some(listener))) => {
                 if let Err(error) = hand_over(container, record, init, listener) {
                     break Err(error);

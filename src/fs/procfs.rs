@@ -99,6 +99,13 @@ impl Procfs {
             .context(|| format!("open /proc/self/fd/{name}"))
     }
 
+    /// Makes the directory of this process's descriptors the working directory: there the number of a descriptor is a path
+    /// that means its file, for system calls that take paths only.
+    pub fn enter_descriptors(&self) -> Result<()> {
+        let directory = self.open_file(c"self/fd", OFlags::PATH | OFlags::DIRECTORY)?;
+        rustix::process::fchdir(&directory).context(|| "chdir to /proc/self/fd")
+    }
+
     fn open_raw(&self, path: &CStr, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..ATTEMPTS {

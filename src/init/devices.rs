@@ -93,7 +93,7 @@ fn adjust(directory: &OwnedFd, name: &OsStr, device: &DevicePlan, existing: bool
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
     chownat(&node, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH).context(|| "chown")?;
     if existing {
-        // An O_PATH descriptor has no fchmod(2); up to the pivot /proc is the host's.
+        // An O_PATH descriptor has no fchmod(2).
         let path = fd_path(node.as_fd())?;
         chmodat(CWD, &path, Mode::from_raw_mode(device.mode & 0o7777), AtFlags::empty()).context(|| "chmod")?;
     }

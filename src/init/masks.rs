@@ -1,8 +1,7 @@
 //! linux.maskedPaths and linux.readonlyPaths.
 //!
 //! Done with the root's descriptor before the pivot: resolution is the same as after it, and the host's /proc is
-//! still there for mount(2) where the newer calls are missing. A target that does not exist is passed over; nothing
-//! else is.
+//! still there where fsopen(2) is missing. A target that does not exist is passed over; nothing else is.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

@@ -229,7 +229,10 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     credentials::drop_bounding(process.capabilities.bounding, request.last_capability)?;
     credentials::switch_user(process)?;
     attributes::set_umask(process.umask);
-    credentials::set_capabilities(&process.pointer, &process.capabilities)?;
+    if let Some(warning) = credentials::set_capabilities(&process.pointer, &process.capabilities)? {
+        // Whoever is gone does not matter for it.
+        let _ = line.send(&FromInit::Warning(warning), None);
+    }
     attributes::set_limits(&process.pointer, &process.rlimits)?;
     pass_descriptors(request.preserve_fds)?;
     if process.no_new_privileges {

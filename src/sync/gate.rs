@@ -3,6 +3,7 @@
 //! ```text
 //! start                                  init
 //! connect, Start ──────────────────────▶ closes the gate; startContainer hooks; execve
+//!        ◀── Warning, SeccompFd + fd     on the way
 //!        ◀── Error{…}                    when it cannot
 //!        ◀── end of the connection       when execve succeeded (close-on-exec), or init died
 //! ```
@@ -15,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, SockType};
 
 use super::frame::{FromInit, MAX_FRAME};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result, Warning};
 use crate::sys::socket::{accept, connect_unix, receive_message, send_message, seqpacket_listener};
 
 /// Name of the socket in the state directory.
@@ -42,11 +43,16 @@ pub(crate) fn stands(state_dir: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Opens the gate and waits until the program runs; a seccomp listener that init hands out goes to `on_listener`.
+/// Opens the gate and waits until the program runs. What init warns of goes to `on_warning`, a seccomp listener that it
+/// hands out to `on_listener`.
 ///
 /// # Errors
 /// What init reports. Nothing when the connection just ends: execve closes it, and so does death.
-pub(crate) fn open(state_dir: BorrowedFd<'_>, mut on_listener: impl FnMut(OwnedFd) -> Result<()>) -> Result<()> {
+pub(crate) fn open(
+    state_dir: BorrowedFd<'_>,
+    on_warning: fn(&Warning),
+    mut on_listener: impl FnMut(OwnedFd) -> Result<()>,
+) -> Result<()> {
     let connection = connect_unix(SockType::SeqPacket, &path_in(state_dir), SockFlag::empty())
         .context(|| "connect to the waiting init")?;
     send_message(connection.as_fd(), &[START], None).context(|| "tell the waiting init to start")?;
@@ -59,6 +65,7 @@ pub(crate) fn open(state_dir: BorrowedFd<'_>, mut on_listener: impl FnMut(OwnedF
         match (FromInit::decode(buffer.get(..received.len).unwrap_or_default()), received.passed) {
             _ if received.len == 0 => return Ok(()),
             (Some(FromInit::Error(error)), _) => return Err(error),
+            (Some(FromInit::Warning(warning)), _) => on_warning(&warning),
             (Some(FromInit::SeccompFd), Some(listener)) => on_listener(listener)?,
             _ => return Err(Error::new(Kind::System, "init sent a frame that is not of the protocol")),
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Lab, PATIENCE, strict};
+use super::{Lab, PATIENCE, probe_path, strict};
 
 /// A command of the runtime.
 pub struct Cmd<'a> {
@@ -105,6 +105,9 @@ impl<'a> Cmd<'a> {
             argv.extend(become_user(lab, user.uid, user.subordinate.is_some()));
         }
         argv.extend(self.wrapper);
+        if !lab.without.is_empty() {
+            argv.extend([probe_path().to_str().unwrap().to_owned(), "without".into(), lab.without.clone()]);
+        }
         argv.push(lab.runtime.to_str().unwrap().to_owned());
         if self.root {
             argv.extend(["--root".into(), lab.state_root().to_str().unwrap().to_owned()]);

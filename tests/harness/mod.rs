@@ -5,6 +5,8 @@
 //!
 //! `CORACLE_TEST_RUNTIME=/path/to/runtime` puts another runtime under the tests. What only coracle
 //! promises (one line on stderr, one log record, JSON pointers) is then not checked: see [`strict`].
+//!
+//! `CORACLE_TEST_WITHOUT=openat2,clone3` runs it as on a kernel that lacks these system calls.
 // Each test program uses its own part of the harness.
 #![allow(dead_code, unused_imports)]
 
@@ -13,6 +15,7 @@ pub mod command;
 pub mod console;
 pub mod leaks;
 pub mod machine_code;
+pub mod mounts;
 pub mod seccomp_agent;
 
 use std::fs;
@@ -27,6 +30,7 @@ use serde_json::Value;
 pub use bundle::{Bundle, args, busybox_applets};
 pub use command::{Cmd, Output, is_rfc3339};
 pub use console::{ConsoleSocket, Pty};
+pub use mounts::{Exchanger, Mounted, Sentinel, listing, mount_at, own_mounts, own_table, parse_mounts};
 pub use seccomp_agent::SeccompAgent;
 pub use serde_json::json;
 
@@ -86,6 +90,8 @@ pub struct Lab {
     /// The runtime of this lab: a copy of its own where a test may ruin it or an unprivileged user runs it.
     pub runtime: PathBuf,
     pub user: Option<User>,
+    /// System calls that fail as on a kernel that lacks them, with commas.
+    pub without: String,
     counter: AtomicUsize,
 }
 
@@ -99,7 +105,8 @@ impl Lab {
         assert!(rustix::process::geteuid().is_root(), "these tests need root");
         fs::create_dir(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        Lab { dir, tag, runtime: runtime_path(), user: None, counter: AtomicUsize::new(0) }
+        let without = std::env::var("CORACLE_TEST_WITHOUT").unwrap_or_default();
+        Lab { dir, tag, runtime: runtime_path(), user: None, without, counter: AtomicUsize::new(0) }
     }
 
     /// A lab whose runtime runs as an unprivileged user.

@@ -1,11 +1,12 @@
 //! Runs inside of a container, as its program or beside it, and prints what it sees or manages to do. The
 //! judging is done by the tests outside. Static and without dependence on anything in the root file system.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
 
 use nix::sys::ptrace;
@@ -24,9 +25,12 @@ fn main() {
         }
         ["attach", millis] => attach(Duration::from_millis(millis.parse().unwrap())),
         ["thread", path] => thread(path),
+        ["without", calls, program @ ..] => without(calls, program),
         ["print", words @ ..] => words.iter().for_each(|word| println!("{word}")),
         _ => {
-            eprintln!("probe fds|clocks|overwrite MILLIS DEVICE INODE|attach MILLIS|thread PATH|print WORD…");
+            eprintln!(
+                "probe fds|clocks|overwrite MILLIS DEVICE INODE|attach MILLIS|thread PATH|without CALL,… PROGRAM…|print WORD…"
+            );
             std::process::exit(2);
         }
     }
@@ -141,4 +145,28 @@ fn attach(limit: Duration) {
         }
     }
     println!("done after {tries} tries");
+}
+
+/// Executes a program for which system calls fail as on a kernel that lacks them. `5.4` stands for all that came after
+/// Linux 5.4: they have the same numbers on every architecture.
+fn without(names: &str, program: &[&str]) {
+    let numbers = |name: &str| match name {
+        "clone3" => vec![libc::SYS_clone3],
+        "openat2" => vec![libc::SYS_openat2],
+        "open_tree" => vec![libc::SYS_open_tree],
+        "move_mount" => vec![libc::SYS_move_mount],
+        "mount_setattr" => vec![libc::SYS_mount_setattr],
+        "fsopen" => vec![libc::SYS_fsopen],
+        "fspick" => vec![libc::SYS_fspick],
+        "close_range" => vec![libc::SYS_close_range],
+        "5.4" => (libc::SYS_close_range..libc::SYS_close_range + 64).collect(),
+        _ => panic!("unknown system call {name}"),
+    };
+    let calls = names.split(',').flat_map(numbers).map(|call| (call, Vec::new())).collect();
+    let (allow, lacks) = (seccompiler::SeccompAction::Allow, seccompiler::SeccompAction::Errno(libc::ENOSYS as u32));
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = seccompiler::SeccompFilter::new(calls, allow, lacks, arch).unwrap();
+    seccompiler::apply_filter(&seccompiler::BpfProgram::try_from(filter).unwrap()).unwrap();
+    let error = std::process::Command::new(program[0]).args(&program[1..]).exec();
+    panic!("{program:?}: {error}");
 }

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use rustix::fs::{StatVfsMountFlags, fstatvfs};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::fs::Procfs;
 use crate::plan::mounts::MountPlan;
 use crate::sys;
 use crate::sys::mount::MountAttr;
@@ -102,8 +103,7 @@ pub(crate) fn apply_placed(mount: BorrowedFd<'_>, attributes: &Attributes) -> Re
     if apply(mount, attributes)? { Ok(()) } else { apply_legacy(mount, attributes) }
 }
 
-/// The sibling of [`apply`]: mount(2) on /proc/self/fd, which is the host's /proc up to the pivot. The mount has to
-/// be placed.
+/// The sibling of [`apply`]: mount(2) through the directory of descriptors. The mount has to be placed.
 pub(crate) fn apply_legacy(mount: BorrowedFd<'_>, attributes: &Attributes) -> Result<()> {
     if attributes.recursive_set | attributes.recursive_clear != 0 {
         return Err(Error::new(Kind::Unsupported, "recursive mount attributes need mount_setattr(2) (Linux 5.12)"));
@@ -153,10 +153,11 @@ pub(super) fn to_legacy(attributes: u64) -> u64 {
         }
 }
 
-/// The path that means the file of `fd` to a system call that takes paths only.
+/// A path that means the file of `fd` to a system call that takes paths only. It is good while the working directory,
+/// which this changes, stays: what is at /proc of a mount namespace that was joined may be somebody else's idea.
 pub(in crate::init) fn fd_path(fd: BorrowedFd<'_>) -> Result<CString> {
-    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-        .map_err(|error| Error::new(Kind::System, error.to_string()))
+    Procfs::open()?.enter_descriptors()?;
+    CString::new(fd.as_raw_fd().to_string()).map_err(|error| Error::new(Kind::System, error.to_string()))
 }
 
 fn describe(recursive: bool, attr: &MountAttr) -> String {

@@ -72,7 +72,7 @@ impl NewFilesystem<'_> {
         said(context_fd, mount, || "fsmount".to_owned()).map(Some)
     }
 
-    /// The sibling of [`Self::create`]: mounts onto `target` through /proc/self/fd, which is the host's up to the pivot.
+    /// The sibling of [`Self::create`]: mounts onto `target` through the directory of descriptors.
     pub fn mount_legacy(&self, target: &Target<'_>) -> Result<OwnedFd> {
         let path = fd_path(target.fd.as_fd())?;
         let data = joined(&self.parameters)?;

@@ -110,7 +110,7 @@ fn move_onto(tree: &OwnedFd, target: &Target<'_>) -> Result<()> {
     }
 }
 
-/// The sibling of [`move_onto`]. /proc is the host's up to the pivot.
+/// The sibling of [`move_onto`].
 fn bind_legacy(source: &OwnedFd, recursive: bool, target: &Target<'_>) -> Result<OwnedFd> {
     let from = fd_path(source.as_fd())?;
     let to = fd_path(target.fd.as_fd())?;

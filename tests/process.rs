@@ -437,6 +437,9 @@ fn capability_that_cannot_be_granted_is_a_warning_of_start_and_exec() {
     let container = lab.create(&bundle);
     warned(container.with_cmd("start", &[], &[]).global("--log-level=warning").output());
     let status = fs::read_to_string(format!("/proc/{}/status", container.pid())).unwrap();
-    assert_eq!((status_field(&status, "CapPrm"), status_field(&status, "CapAmb")), (&*format!("{:016x}", 1), "0000000000000000"));
+    assert_eq!(
+        (status_field(&status, "CapPrm"), status_field(&status, "CapAmb")),
+        (&*format!("{:016x}", 1), "0000000000000000")
+    );
     warned(container.with_cmd("exec", &[], &["true"]).global("--log-level=warning").output());
 }

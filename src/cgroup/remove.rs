@@ -107,7 +107,7 @@ fn wait_for_exit(hierarchy: &Hierarchy, deadline: Instant) -> Result<()> {
 fn open_process(pid: i32) -> Result<Option<OwnedFd>> {
     match pidfd_open(pid) {
         Ok(pidfd) => Ok(Some(pidfd)),
-        Err(NixErrno::ESRCH | NixErrno::EINVAL) => Ok(None),
+        Err(NixErrno::ESRCH) => Ok(None),
         Err(errno) => Err(errno).context(|| format!("open process {pid}")),
     }
 }

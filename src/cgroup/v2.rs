@@ -25,9 +25,7 @@ pub(super) fn translate(resources: &Resources) -> Result<Translation> {
         to.set("hugetlb", format!("hugetlb.{size}.rsvd.max"), huge.limit, &place).missing = Missing::Ignore;
     }
     if resources.network.class_id.is_some() || !resources.network.priorities.is_empty() {
-        return Err(
-            Error::new(Kind::Unsupported, "cgroup v2 has no network classes and priorities").at(pointer("/network"))
-        );
+        return Err(lacks("/network", "has no network classes and priorities"));
     }
     rdma(resources, &mut to);
     unified(resources, &mut to);
@@ -49,16 +47,17 @@ fn memory(memory: &Memory, to: &mut Translation) -> Result<()> {
     if let Some(limit) = memory.reservation {
         to.set("memory", "memory.low", word(limit), "/memory/reservation");
     }
-    if memory.kernel_tcp.is_some() {
-        to.warn("/memory/kernelTCP", "cgroup v2 has no limit of TCP memory");
+    match () {
+        () if memory.kernel_tcp.is_some() => Err(lacks("/memory/kernelTCP", "has no limit of TCP memory")),
+        () if memory.swappiness.is_some() => Err(lacks("/memory/swappiness", "has no swappiness")),
+        () if memory.disable_oom_killer => Err(lacks("/memory/disableOOMKiller", "cannot disable the OOM killer")),
+        () => Ok(()),
     }
-    if memory.swappiness.is_some() {
-        to.warn("/memory/swappiness", "cgroup v2 has no swappiness");
-    }
-    if memory.disable_oom_killer {
-        to.warn("/memory/disableOOMKiller", "cgroup v2 cannot disable the OOM killer");
-    }
-    Ok(())
+}
+
+/// What v1 has and v2 has not cannot be converted, which is an error (config-linux.md#unified).
+fn lacks(place: &str, what: &str) -> Error {
+    Error::new(Kind::Unsupported, format!("cgroup v2 {what}")).at(pointer(place))
 }
 
 /// v1 and the specification count memory and swap together, v2 counts swap alone.
@@ -80,9 +79,7 @@ fn cpu(cpu: &Cpu, to: &mut Translation) -> Result<()> {
         [(cpu.realtime_runtime.is_some(), "realtimeRuntime"), (cpu.realtime_period.is_some(), "realtimePeriod")]
     {
         if set {
-            return Err(
-                Error::new(Kind::Unsupported, "cgroup v2 has no real-time limits").at(pointer(&format!("/cpu/{name}")))
-            );
+            return Err(lacks(&format!("/cpu/{name}"), "has no real-time limits"));
         }
     }
     if let Some(idle) = cpu.idle {
@@ -303,14 +300,14 @@ mod tests {
             (r#"{"network":{"classID":5}}"#, "/linux/resources/network"),
             (r#"{"cpu":{"realtimeRuntime":5}}"#, "/linux/resources/cpu/realtimeRuntime"),
             (r#"{"cpu":{"realtimePeriod":5}}"#, "/linux/resources/cpu/realtimePeriod"),
+            (r#"{"memory":{"swappiness":5}}"#, "/linux/resources/memory/swappiness"),
+            (r#"{"memory":{"kernelTCP":5}}"#, "/linux/resources/memory/kernelTCP"),
+            (r#"{"memory":{"disableOOMKiller":true}}"#, "/linux/resources/memory/disableOOMKiller"),
         ] {
             assert_eq!(translation(json).unwrap_err().pointer(), Some(place), "{json}");
         }
-        let to = translation(
-            r#"{"memory":{"swappiness":5,"kernelTCP":5,"disableOOMKiller":true},
-                "blockIO":{"leafWeight":10,"weightDevice":[{"major":1,"minor":1,"leafWeight":10}]}}"#,
-        )
-        .unwrap();
-        assert_eq!((to.settings.len(), to.warnings.len()), (0, 5));
+        let leaves = r#"{"blockIO":{"leafWeight":10,"weightDevice":[{"major":1,"minor":1,"leafWeight":10}]}}"#;
+        let to = translation(leaves).unwrap();
+        assert_eq!((to.settings.len(), to.warnings.len()), (0, 2));
     }
 }

@@ -99,8 +99,29 @@ pub(crate) fn keep_on_exec(fd: RawFd) -> Result<(), Errno> {
     Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }).map(drop)
 }
 
-/// A descriptor of the process `pid` (pidfd_open(2), Linux 5.3), close-on-exec. No process has an id below 1 (`ESRCH`).
+/// A descriptor of the process `pid` (pidfd_open(2), Linux 5.3), close-on-exec. `ESRCH` if there is none: no process has
+/// an id below 1, or that of a mere thread.
 pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     let pid = Pid::from_raw(pid.max(0)).ok_or(Errno::ESRCH)?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    let opened = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+    opened.map_err(|errno| match Errno::from_raw(errno.raw_os_error()) {
+        // Without flags EINVAL can only mean a thread, or before Linux 6.15 a process that is being reaped; ENOENT is
+        // the newer word for a thread.
+        Errno::EINVAL | Errno::ENOENT => Errno::ESRCH,
+        errno => errno,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pidfd_open_of_a_thread_and_of_nobody_is_no_such_process() {
+        assert!(pidfd_open(std::process::id().cast_signed()).is_ok());
+        let thread = std::thread::spawn(|| pidfd_open(nix::unistd::gettid().as_raw()).map(drop));
+        assert_eq!(thread.join().map_err(|_panic| ()), Ok(Err(Errno::ESRCH)));
+        assert_eq!(pidfd_open(0).map(drop), Err(Errno::ESRCH));
+        assert_eq!(pidfd_open(-5).map(drop), Err(Errno::ESRCH));
+    }
 }

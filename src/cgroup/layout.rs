@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file;
 use super::record::{Hierarchy, Version};
 use crate::error::{Context, Result};
 use crate::fs::{MountLine, read_mount_table};

@@ -156,6 +156,7 @@ mod tests {
             effective_capabilities: 0,
             apparmor: false,
             selinux: false,
+            ignored_signals: 0,
             in_user_namespace: false,
         };
         let config = format!(r#"{{"ociVersion":"1.0.0","annotations":{annotations}}}"#);

@@ -126,8 +126,15 @@ pub(crate) mod sys;
 mod time;
 
 pub use bundle::Bundle;
+pub use cgroup::stats::{
+    BandwidthMonitor, BlkioEntry, BlkioStats, CacheMonitor, CpuStats, CpuUsage, CpusetStats, HugetlbStats,
+    IntelRdtStats, MemoryStats, MemoryUsage, MiscStats, NetworkInterface, PidsStats, Pressure, PressureLine, Stats,
+    Throttling,
+};
 pub use container::seal::seal;
-pub use container::{CgroupManager, Container, CreateOptions, ExecOptions, RunOptions, Runtime};
+pub use container::{
+    CgroupManager, Container, CreateOptions, Event, Events, ExecOptions, RunOptions, Runtime, UpdateOptions,
+};
 pub use error::{Error, Kind, Result, Warning};
 pub use features::{
     CgroupFeatures, Enabled, Features, IntelRdtFeatures, LinuxFeatures, MemoryPolicyFeatures, MountExtensions,

@@ -52,6 +52,7 @@ complete -c coracle -n "__fish_coracle_needs_command" -f -a "delete" -d 'Remove 
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "exec" -d 'Run one more program in a container'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "pause" -d 'Freeze every process of a container'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "resume" -d 'Let a paused container run again'
+complete -c coracle -n "__fish_coracle_needs_command" -f -a "update" -d 'Change the limits of a container'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "state" -d 'Print the state of a container as JSON'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "list" -d 'List the containers'
 complete -c coracle -n "__fish_coracle_needs_command" -f -a "ps" -d 'Show the processes of a container'
@@ -102,6 +103,26 @@ complete -c coracle -n "__fish_coracle_using_subcommand exec" -s d -l detach -d 
 complete -c coracle -n "__fish_coracle_using_subcommand exec" -s h -l help -d 'Print help'
 complete -c coracle -n "__fish_coracle_using_subcommand pause" -s h -l help -d 'Print help'
 complete -c coracle -n "__fish_coracle_using_subcommand resume" -s h -l help -d 'Print help'
+complete -c coracle -n "__fish_coracle_using_subcommand update" -s r -l resources -d 'Take the limits from FILE, a resources section as JSON (- for standard input)' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l memory -d 'Memory, as 512m; -1 for no limit' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l memory-reservation -d 'Memory that reclaim spares' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l memory-swap -d 'Memory and swap together; -1 for no limit' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l cpu-share -d 'Weight of its CPU time, 1024 by default' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l cpu-period -d 'Period of the quota' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l cpu-quota -d 'CPU time in a period; -1 for no limit' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l cpu-burst -d 'Unused time that may be saved up' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l cpu-idle -d '1: only run when no one else does' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l cpu-rt-period -d 'Period of the real-time limit' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l cpu-rt-runtime -d 'Real-time CPU time in a period' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l cpuset-cpus -d 'CPUs to use, as 0-3,7' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l cpuset-mems -d 'Memory nodes to use' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l pids-limit -d 'Number of tasks; -1 for no limit' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l blkio-weight -d 'Weight of its block I/O, 10 to 1000' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l kernel-memory -d 'Accepted: the kernel has no such limit any more' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l kernel-memory-tcp -d 'Memory of TCP buffers (cgroup v1)' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l l3-cache-schema -d 'Lines for the L3 cache in its Intel RDT class' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -l mem-bw-schema -d 'Line for memory bandwidth in its Intel RDT class' -r
+complete -c coracle -n "__fish_coracle_using_subcommand update" -s h -l help -d 'Print help'
 complete -c coracle -n "__fish_coracle_using_subcommand state" -s h -l help -d 'Print help'
 complete -c coracle -n "__fish_coracle_using_subcommand list" -s f -l format -d 'table or json' -r -f -a "table\t''
 json\t''"
@@ -114,17 +135,18 @@ complete -c coracle -n "__fish_coracle_using_subcommand spec" -s b -l bundle -d 
 complete -c coracle -n "__fish_coracle_using_subcommand spec" -l rootless -d 'For a container that an ordinary user runs'
 complete -c coracle -n "__fish_coracle_using_subcommand spec" -s h -l help -d 'Print help'
 complete -c coracle -n "__fish_coracle_using_subcommand features" -s h -l help -d 'Print help'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "create" -d 'Create a container from a bundle; its program waits for start'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "start" -d 'Start the program of a created container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "run" -d 'Create a container, start it, wait for its end and delete it'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "kill" -d 'Send a signal to a container\'s first process'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "delete" -d 'Remove a stopped container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "exec" -d 'Run one more program in a container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "pause" -d 'Freeze every process of a container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "resume" -d 'Let a paused container run again'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "state" -d 'Print the state of a container as JSON'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "list" -d 'List the containers'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "ps" -d 'Show the processes of a container'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "spec" -d 'Write a config.json to begin with'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "features" -d 'Print what this runtime implements as JSON'
-complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume state list ps spec features help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "create" -d 'Create a container from a bundle; its program waits for start'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "start" -d 'Start the program of a created container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "run" -d 'Create a container, start it, wait for its end and delete it'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "kill" -d 'Send a signal to a container\'s first process'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "delete" -d 'Remove a stopped container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "exec" -d 'Run one more program in a container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "pause" -d 'Freeze every process of a container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "resume" -d 'Let a paused container run again'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "update" -d 'Change the limits of a container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "state" -d 'Print the state of a container as JSON'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "list" -d 'List the containers'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "ps" -d 'Show the processes of a container'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "spec" -d 'Write a config.json to begin with'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "features" -d 'Print what this runtime implements as JSON'
+complete -c coracle -n "__fish_coracle_using_subcommand help; and not __fish_seen_subcommand_from create start run kill delete exec pause resume update state list ps spec features help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -5,6 +5,7 @@
 //! configuration that was used is stored with the container.
 
 pub(crate) mod config;
+mod merge;
 mod parse;
 pub(crate) mod process;
 pub(crate) mod resources;
@@ -16,7 +17,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub(crate) use config::{Config, Device};
-pub(crate) use parse::{parse_config, parse_process};
+pub(crate) use parse::{parse_config, parse_process, parse_resources};
 pub(crate) use process::Process;
 
 use crate::error::{Context, Error, Kind, Result};

@@ -6,6 +6,7 @@ use serde_path_to_error::{Path, Segment};
 
 use super::config::{Config, ConfigDocument};
 use super::process::{Process, ProcessDocument};
+use super::resources::ResourcesConfig;
 use crate::error::{Error, Kind, Result};
 use crate::pointer;
 
@@ -17,6 +18,11 @@ pub(crate) fn parse_config(raw: &[u8]) -> Result<Config> {
 /// Parses a process section that stands alone (`exec --process`).
 pub(crate) fn parse_process(raw: &[u8]) -> Result<Process> {
     document::<ProcessDocument>(raw).map(|document| document.0)
+}
+
+/// Parses resources that stand alone (`update --resources`): linux.resources without anything around it.
+pub(crate) fn parse_resources(raw: &[u8]) -> Result<ResourcesConfig> {
+    document(raw)
 }
 
 fn document<T: DeserializeOwned>(raw: &[u8]) -> Result<T> {

@@ -1,9 +1,10 @@
 //! How a new process gets into the cgroup, without waiting for the kernel's grace periods.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::io::Errno;
 
 use super::file;
 use super::record::{Hierarchy, Record, Version};
@@ -57,6 +58,8 @@ pub(crate) fn move_process(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
 /// hierarchies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SubCgroup {
+    /// As it was given, for messages.
+    text: String,
     /// Empty: every hierarchy.
     controllers: Vec<String>,
     /// Relative, without `..`; empty for the container's own.
@@ -88,27 +91,31 @@ impl SubCgroup {
                 part => relative.push(part),
             }
         }
-        Ok(SubCgroup { controllers, path: relative })
+        Ok(SubCgroup { text: argument.to_owned(), controllers, path: relative })
     }
 
     fn selects(&self, hierarchy: &Hierarchy) -> bool {
-        self.controllers.is_empty()
-            || hierarchy.version == Version::V1
-                && self.controllers.iter().any(|wanted| {
-                    hierarchy.controllers.iter().any(|c| c == wanted || c.strip_prefix("name=") == Some(wanted))
-                })
+        self.controllers.is_empty() || self.controllers.iter().any(|wanted| is_v1_of(hierarchy, wanted))
     }
 }
 
+fn is_v1_of(hierarchy: &Hierarchy, controller: &str) -> bool {
+    let named = |known: &String| known == controller || known.strip_prefix("name=") == Some(controller);
+    hierarchy.version == Version::V1 && hierarchy.controllers.iter().any(named)
+}
+
 /// Opens what is needed to join the container's cgroup, or cgroups below it; the last of `sub` that names a hierarchy
-/// counts.
-pub(super) fn open_all(record: &Record, sub: &[SubCgroup]) -> Result<JoinFds> {
+/// counts. The process is going to be `beside` another one of the container, if there is one.
+pub(super) fn open_all(record: &Record, sub: &[SubCgroup], beside: Option<i32>) -> Result<JoinFds> {
     check_controllers(record, sub)?;
     let mut fds = JoinFds::default();
     for hierarchy in &record.hierarchies {
         let below = sub.iter().rev().find(|sub| sub.selects(hierarchy)).map(|sub| sub.path.as_path());
-        let directory =
-            below.map_or_else(|| hierarchy.directory.clone(), |below| join_path(&hierarchy.directory, below));
+        let directory = match (below, beside) {
+            (Some(below), _) => join_path(&hierarchy.directory, below),
+            (None, Some(pid)) if hierarchy.version == Version::V2 => with_room(hierarchy, pid)?,
+            (None, _) => hierarchy.directory.clone(),
+        };
         match hierarchy.version {
             Version::V1 => {
                 let path = directory.join("tasks");
@@ -125,26 +132,43 @@ pub(super) fn open_all(record: &Record, sub: &[SubCgroup]) -> Result<JoinFds> {
     Ok(fds)
 }
 
+/// Where a process can be: not in a v2 cgroup that hands controllers down (cgroups(7), "no internal processes"). A
+/// container that made cgroups below its own, as an init system does, has its init in one of them.
+fn with_room(hierarchy: &Hierarchy, init: i32) -> Result<PathBuf> {
+    let path = hierarchy.directory.join("cgroup.subtree_control");
+    match file::read_value(&path) {
+        Ok(controllers) if controllers.is_empty() => return Ok(hierarchy.directory.clone()),
+        // Joining will tell.
+        Err(Errno::NOENT | Errno::NODEV) => return Ok(hierarchy.directory.clone()),
+        result => drop(result.context(|| format!("read {}", path.display()))?),
+    }
+    let path = PathBuf::from(format!("/proc/{init}/cgroup"));
+    let own = file::read(&path).context(|| format!("read {}", path.display()))?;
+    Ok(own_below(&own, hierarchy).unwrap_or_else(|| hierarchy.directory.clone()))
+}
+
+/// The v2 cgroup of the lines of /proc/PID/cgroup, if it is below the container's: a process elsewhere is none of our
+/// business.
+fn own_below(lines: &str, hierarchy: &Hierarchy) -> Option<PathBuf> {
+    let path = lines.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let normal = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    let directory = hierarchy.mount.join(path);
+    (normal && directory.starts_with(&hierarchy.directory)).then_some(directory)
+}
+
 fn join_path(directory: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() { directory.to_owned() } else { directory.join(below) }
 }
 
 fn check_controllers(record: &Record, sub: &[SubCgroup]) -> Result<()> {
     for sub in sub {
-        for controller in &sub.controllers {
-            let one = SubCgroup { controllers: vec![controller.clone()], path: PathBuf::new() };
-            if !record.hierarchies.iter().any(|hierarchy| one.selects(hierarchy)) {
-                return Err(Error::new(
-                    Kind::Usage,
-                    format!("sub-cgroup {}: the container has no v1 cgroup of {controller:?}", sub.path.display()),
-                ));
-            }
-        }
+        let refuse = |reason: String| Err(Error::new(Kind::Usage, format!("sub-cgroup {:?}: {reason}", sub.text)));
         if record.hierarchies.is_empty() {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("sub-cgroup {}: the container has no cgroup", sub.path.display()),
-            ));
+            return refuse("the container has no cgroup".to_owned());
+        }
+        let missing = |wanted: &&String| !record.hierarchies.iter().any(|hierarchy| is_v1_of(hierarchy, wanted));
+        if let Some(controller) = sub.controllers.iter().find(missing) {
+            return refuse(format!("the container has no v1 cgroup of {controller:?}"));
         }
     }
     Ok(())
@@ -176,5 +200,44 @@ mod tests {
         for argument in ["", "..", "../x", "a/../../x", "memory:..", "memory:", ":a", "cpu,:a", "a\nb", "../a:b"] {
             assert!(SubCgroup::parse(argument).is_err(), "{argument:?}");
         }
+    }
+
+    #[test]
+    fn own_below_stays_in_the_containers_cgroup() {
+        let hierarchy = Hierarchy {
+            version: Version::V2,
+            name: String::new(),
+            controllers: vec![],
+            mount: PathBuf::from("/m"),
+            directory: PathBuf::from("/m/a/web"),
+        };
+        for (lines, expected) in [
+            ("1:name=systemd:/x\n0::/a/web/init.scope\n", Some("/m/a/web/init.scope")),
+            ("0::/a/web\n", Some("/m/a/web")),
+            ("0::/a/web2\n", None),
+            ("0::/a/web/../other\n", None),
+            ("0::/../a/web/x\n", None),
+            ("0::/a/web/x (deleted)\n", Some("/m/a/web/x (deleted)")),
+            ("2:memory:/a/web/x\n", None),
+        ] {
+            assert_eq!(own_below(lines, &hierarchy), expected.map(PathBuf::from), "{lines}");
+        }
+    }
+
+    #[test]
+    fn open_all_unknown_controller_is_named_with_the_argument() {
+        let hierarchy = Hierarchy {
+            version: Version::V1,
+            name: "pids".to_owned(),
+            controllers: vec!["pids".to_owned()],
+            mount: PathBuf::from("/m"),
+            directory: PathBuf::from("/m/web"),
+        };
+        let record = Record { hierarchies: vec![hierarchy], ..Record::default() };
+        let refused = |record: &Record, text: &str| {
+            open_all(record, &[SubCgroup::parse(text).unwrap()], None).unwrap_err().to_string()
+        };
+        assert_eq!(refused(&record, "foo:/"), r#"sub-cgroup "foo:/": the container has no v1 cgroup of "foo""#);
+        assert_eq!(refused(&Record::default(), "/x"), r#"sub-cgroup "/x": the container has no cgroup"#);
     }
 }

@@ -17,10 +17,13 @@ mod freeze;
 pub(crate) mod join;
 mod layout;
 mod make;
+mod oom;
 mod processes;
 mod record;
 mod remove;
 mod setting;
+pub(crate) mod stats;
+mod update;
 mod v1;
 mod v2;
 
@@ -28,7 +31,10 @@ mod v2;
 mod privileged;
 
 pub(crate) use join::{JoinFds, SubCgroup};
+pub(crate) use oom::OomWatch;
 pub(crate) use record::Record;
+pub(crate) use stats::{Stats, parse_interfaces};
+pub(crate) use update::{Change, Undo};
 
 use crate::error::{Result, Warning};
 use crate::host::HostFacts;
@@ -56,6 +62,12 @@ impl Cgroup {
         make::make(&mut self.record, plan, facts)
     }
 
+    /// Gives the cgroup, which has limits already, those of `change.after`: what differs from `change.before`, and what
+    /// `named` says that the caller asked for, by its JSON pointer. On failure the old settings are in force again.
+    pub fn update(&mut self, change: &Change<'_>, named: impl Fn(&str) -> bool) -> Result<(Undo, Vec<Warning>)> {
+        update::update(&mut self.record, change, named)
+    }
+
     /// The cgroup that `record` describes. Nothing is checked: directories that are gone count as empty.
     pub fn from_record(record: &Record) -> Cgroup {
         Cgroup { record: record.clone() }
@@ -68,12 +80,13 @@ impl Cgroup {
 
     /// Descriptors by which a new process gets into this cgroup.
     pub fn join_descriptors(&self) -> Result<JoinFds> {
-        join::open_all(&self.record, &[])
+        join::open_all(&self.record, &[], None)
     }
 
-    /// As [`Cgroup::join_descriptors`], into cgroups below this one that exist.
-    pub fn join_descriptors_for(&self, sub: &[SubCgroup]) -> Result<JoinFds> {
-        join::open_all(&self.record, sub)
+    /// As [`Cgroup::join_descriptors`], into cgroups below this one that exist, and else where a process can be beside
+    /// the process `init` of the container.
+    pub fn join_descriptors_for(&self, sub: &[SubCgroup], init: i32) -> Result<JoinFds> {
+        join::open_all(&self.record, sub, Some(init))
     }
 
     /// Stops every process, and waits until they are.
@@ -94,6 +107,16 @@ impl Cgroup {
     /// The processes, as the caller's pid namespace sees them; with `recursive` also those in cgroups below.
     pub fn processes(&self, recursive: bool) -> Result<Vec<i32>> {
         processes::list(&self.record, recursive)
+    }
+
+    /// What was used so far, by the controllers that there are.
+    pub fn stats(&self) -> Result<Stats> {
+        stats::read(&self.record)
+    }
+
+    /// A watch over the memory; `None` where no memory controller is.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        OomWatch::new(&self.record)
     }
 
     /// Sends `signal` to every process, including those in cgroups below; none escapes by forking.

@@ -86,13 +86,18 @@ const SIGNAL_PATIENCE: Duration = Duration::from_millis(500);
 
 /// See [`super::Cgroup::signal_all`].
 pub(super) fn signal_all(record: &Record, signal: i32) -> Result<()> {
-    if signal == libc::SIGKILL && kill_by_kernel(record)? {
+    let killed = if signal == libc::SIGKILL { kill_by_kernel(record)? } else { Killed::Nobody };
+    if killed == Killed::All {
         return Ok(());
     }
     if freeze::is_frozen(record)? {
         // The user's pause: it stays, except that a kill must reach.
         send(record, signal)?;
         return if signal == libc::SIGKILL { freeze::thaw(record) } else { Ok(()) };
+    }
+    if killed == Killed::OfV2 {
+        // Usually those were all; freezing would only wait.
+        return send_until_settled(record, signal);
     }
     match freeze::freeze_within(record, SIGNAL_PATIENCE) {
         Ok(()) => {
@@ -106,14 +111,23 @@ pub(super) fn signal_all(record: &Record, signal: i32) -> Result<()> {
     }
 }
 
-/// cgroup.kill (Linux 5.14): all at once, also those that fork. False where the kernel has none.
-fn kill_by_kernel(record: &Record) -> Result<bool> {
-    let Some(v2) = record.v2() else { return Ok(false) };
+/// Whom cgroup.kill reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Killed {
+    Nobody,
+    /// A process may have been put elsewhere in the v1 hierarchies of a hybrid host.
+    OfV2,
+    All,
+}
+
+/// cgroup.kill (Linux 5.14): all at once, also those that fork.
+fn kill_by_kernel(record: &Record) -> Result<Killed> {
+    let Some(v2) = record.v2() else { return Ok(Killed::Nobody) };
     let path = v2.directory.join("cgroup.kill");
     match file::write(&path, "1") {
-        // A process may have been put elsewhere in the v1 hierarchies of a hybrid host; those are killed too.
-        Ok(()) => Ok(record.hierarchies.iter().all(|hierarchy| hierarchy.version == Version::V2)),
-        Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(false),
+        Ok(()) if record.hierarchies.iter().all(|hierarchy| hierarchy.version == Version::V2) => Ok(Killed::All),
+        Ok(()) => Ok(Killed::OfV2),
+        Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(Killed::Nobody),
         Err(errno) => Err(errno).context(|| format!("write \"1\" to {}", path.display())),
     }
 }

@@ -35,19 +35,19 @@ pub(super) fn translate(resources: &Resources) -> Result<Translation> {
 }
 
 fn memory(memory: &Memory, to: &mut Translation) -> Result<()> {
-    let swap = swap(memory)?;
-    if let Some(limit) = memory.limit {
-        to.set("memory", "memory.max", word(limit), "/memory/limit");
-    }
-    if let Some(limit) = memory.reservation {
-        to.set("memory", "memory.low", word(limit), "/memory/reservation");
-    }
-    if let Some(limit) = swap {
+    // First: what a lower memory limit pushes out finds the new room in swap.
+    if let Some(limit) = swap(memory)? {
         let setting = to.set("memory", "memory.swap.max", word(limit), "/memory/swap");
         if limit == Limit::Max || limit == Limit::Value(0) {
             // A kernel without swap has no file.
             setting.missing = Missing::Ignore;
         }
+    }
+    if let Some(limit) = memory.limit {
+        to.set("memory", "memory.max", word(limit), "/memory/limit");
+    }
+    if let Some(limit) = memory.reservation {
+        to.set("memory", "memory.low", word(limit), "/memory/reservation");
     }
     if memory.kernel_tcp.is_some() {
         to.warn("/memory/kernelTCP", "cgroup v2 has no limit of TCP memory");
@@ -212,15 +212,15 @@ mod tests {
         assert_eq!(
             lines(r#"{"memory":{"limit":1024,"swap":3072,"reservation":-1}}"#),
             [
+                "memory.swap.max=2048 /memory/swap",
                 "memory.max=1024 /memory/limit",
                 "memory.low=max /memory/reservation",
-                "memory.swap.max=2048 /memory/swap"
             ]
         );
-        assert_eq!(lines(r#"{"memory":{"limit":1024,"swap":1024}}"#)[1], "memory.swap.max=0 (optional) /memory/swap");
+        assert_eq!(lines(r#"{"memory":{"limit":1024,"swap":1024}}"#)[0], "memory.swap.max=0 (optional) /memory/swap");
         assert_eq!(
             lines(r#"{"memory":{"limit":-1}}"#),
-            ["memory.max=max /memory/limit", "memory.swap.max=max (optional) /memory/swap"]
+            ["memory.swap.max=max (optional) /memory/swap", "memory.max=max /memory/limit"]
         );
         assert_eq!(
             translation(r#"{"memory":{"swap":5}}"#).unwrap_err().pointer(),

@@ -10,6 +10,7 @@ mod definition;
 mod delete;
 #[cfg(test)]
 mod documents;
+mod events;
 mod exec;
 mod features;
 mod globals;
@@ -25,6 +26,7 @@ mod signal;
 mod spec;
 mod start;
 mod state;
+mod update;
 mod user;
 pub(crate) mod version;
 mod words;
@@ -81,7 +83,7 @@ pub(crate) enum Positionals {
 }
 
 /// Every command, in the order of the list.
-pub(crate) const COMMANDS: [&Command; 13] = [
+pub(crate) const COMMANDS: [&Command; 15] = [
     &create::COMMAND,
     &start::COMMAND,
     &run::COMMAND,
@@ -90,9 +92,11 @@ pub(crate) const COMMANDS: [&Command; 13] = [
     &exec::COMMAND,
     &pause::COMMAND,
     &resume::COMMAND,
+    &update::COMMAND,
     &state::COMMAND,
     &list::COMMAND,
     &ps::COMMAND,
+    &events::COMMAND,
     &spec::COMMAND,
     &features::COMMAND,
 ];

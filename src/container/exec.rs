@@ -90,7 +90,7 @@ fn make(
     let flags = plan.init.namespaces.flags(|_, membership| *membership != Default::default());
     let fds = InitFds {
         gate: None,
-        cgroup: Cgroup::from_record(&record.cgroup).join_descriptors_for(&sub)?,
+        cgroup: Cgroup::from_record(&record.cgroup).join_descriptors_for(&sub, init.pid)?,
         joins: Joins::Process { pidfd, pid: init.pid, flags },
         console,
         sources: Sources::default(),

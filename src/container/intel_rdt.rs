@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::stats::{BandwidthMonitor, CacheMonitor, IntelRdtStats};
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::fs::{MountLine, read_mount_table};
 use crate::plan::IntelRdt;
@@ -67,6 +68,52 @@ impl Group {
             self.monitoring = Some(path);
         }
         Ok(())
+    }
+
+    /// Replaces schemata of the class, below `root`. What a line that failed leaves behind is put back.
+    pub(crate) fn update(&self, root: &Path, lines: &[String]) -> Result<()> {
+        let path = self.class.join("schemata");
+        let before = fs::read_to_string(&path).context(|| format!("read {}", path.display()))?;
+        write_schemata(root, &self.class, lines).map_err(|error| {
+            let old: Vec<String> = before.lines().map(|line| line.trim().to_owned()).collect();
+            match write_schemata(root, &self.class, &old) {
+                Ok(()) => error,
+                Err(lost) => error.hint(format!("the old schemata could not be put back: {lost}")),
+            }
+        })
+    }
+
+    /// The schemata of the class and of the host, and what was counted for the monitoring group, else for the class.
+    pub(crate) fn stats(&self, root: &Path) -> Result<IntelRdtStats> {
+        let schema = |directory: &Path, prefix: &str| {
+            let text = fs::read_to_string(directory.join("schemata")).unwrap_or_default();
+            let line = text.lines().map(str::trim).find(|line| line.starts_with(prefix));
+            line.unwrap_or_default().to_owned()
+        };
+        let mut stats = IntelRdtStats {
+            l3_cache_schema_root: schema(root, "L3"),
+            l3_cache_schema: schema(&self.class, "L3"),
+            mem_bw_schema_root: schema(root, "MB:"),
+            mem_bw_schema: schema(&self.class, "MB:"),
+            ..IntelRdtStats::default()
+        };
+        let data = self.monitoring.as_ref().unwrap_or(&self.class).join("mon_data");
+        let entries = match fs::read_dir(&data) {
+            // A machine without monitoring.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(stats),
+            entries => entries.context(|| format!("list {}", data.display()))?,
+        };
+        let mut caches: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        caches.sort_unstable();
+        for cache in caches {
+            let number = |name: &str| fs::read_to_string(cache.join(name)).ok()?.trim().parse::<u64>().ok();
+            stats.cmt_stats.extend(number("llc_occupancy").map(|llc_occupancy| CacheMonitor { llc_occupancy }));
+            stats.mbm_stats.extend(number("mbm_total_bytes").map(|mbm_total_bytes| BandwidthMonitor {
+                mbm_total_bytes,
+                mbm_local_bytes: number("mbm_local_bytes").unwrap_or_default(),
+            }));
+        }
+        Ok(stats)
     }
 
     /// Puts the process `pid`, which has one thread, into the class and the monitoring group.
@@ -274,6 +321,37 @@ mod tests {
         let error = Group::create(&tree.0, "web", &config).unwrap_err();
         assert_eq!(error.pointer(), Some("/linux/intelRdt"));
         assert!(!tree.0.join("web").exists());
+    }
+
+    #[test]
+    fn update_writes_the_lines_into_the_class() {
+        let tree = Tree::new("update");
+        let group = Group::create(&tree.0, "web", &rdt(None, &["L3:0=f"])).unwrap();
+        group.update(&tree.0, &["L3:0=3".to_owned()]).unwrap();
+        assert!(fs::read_to_string(tree.0.join("web/schemata")).unwrap().starts_with("L3:0=3\n"));
+        fs::remove_file(tree.0.join("web/schemata")).unwrap();
+        assert_eq!(group.update(&tree.0, &[]).unwrap_err().raw_errno(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn stats_are_schemata_and_counts_of_every_cache() {
+        let tree = Tree::new("stats");
+        fs::write(tree.0.join("schemata"), "MB:0=100\n    L3:0=fff;1=fff\n").unwrap();
+        let group = Group::create(&tree.0, "web", &rdt(None, &["L3:0=f"])).unwrap();
+        assert_eq!(group.stats(&tree.0).unwrap().cmt_stats, []);
+        for (cache, occupancy) in [("mon_L3_01", "7\n"), ("mon_L3_00", "5\n")] {
+            let directory = tree.0.join("web/mon_data").join(cache);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("llc_occupancy"), occupancy).unwrap();
+            fs::write(directory.join("mbm_total_bytes"), "9\n").unwrap();
+            fs::write(directory.join("mbm_local_bytes"), "Unavailable\n").unwrap();
+        }
+        let stats = group.stats(&tree.0).unwrap();
+        assert_eq!((stats.l3_cache_schema_root.as_str(), stats.l3_cache_schema.as_str()), ("L3:0=fff;1=fff", "L3:0=f"));
+        assert_eq!((stats.mem_bw_schema_root.as_str(), stats.mem_bw_schema.as_str()), ("MB:0=100", ""));
+        assert_eq!(stats.cmt_stats.iter().map(|cache| cache.llc_occupancy).collect::<Vec<_>>(), [5, 7]);
+        assert_eq!(stats.mbm_stats.len(), 2);
+        assert_eq!((stats.mbm_stats[0].mbm_total_bytes, stats.mbm_stats[0].mbm_local_bytes), (9, 0));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod activation;
 mod console;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod foreground;
 mod front;
@@ -26,13 +27,16 @@ mod signal;
 mod spawn;
 mod start;
 mod store;
+mod update;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-pub use options::{CgroupManager, CreateOptions, ExecOptions, RunOptions};
+pub use events::{Event, Events};
+pub use options::{CgroupManager, CreateOptions, ExecOptions, RunOptions, UpdateOptions};
 
 use crate::bundle::{Bundle, Config, parse_config};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Stats};
 use crate::error::{Error, Kind, Result, Warning};
 use crate::plan::hooks::Hooks;
 use crate::plan::ids;
@@ -250,6 +254,32 @@ impl Container {
             Status::Paused => Cgroup::from_record(&record.cgroup).thaw(),
             status => Err(Error::new(Kind::Status, format!("cannot resume a container that is {}", status.word()))),
         }
+    }
+
+    /// Changes limits while the container is there. They are kept, and hold for what comes after.
+    ///
+    /// # Errors
+    /// [`Kind::Status`] when the container is stopped, [`Kind::Config`] for what cannot be, and whatever the kernel
+    /// refuses, with the file and the value. The old limits are in force then.
+    pub fn update(&self, options: &UpdateOptions) -> Result<()> {
+        update::update(self, options)
+    }
+
+    /// What the container has used so far.
+    ///
+    /// # Errors
+    /// [`Kind::Status`] when it does not run, and when the cgroup cannot be read.
+    pub fn stats(&self) -> Result<Stats> {
+        events::stats(self)
+    }
+
+    /// What happens to the container until its end: statistics after every `interval`, and each time that the kernel
+    /// finds no memory for it.
+    ///
+    /// # Errors
+    /// [`Kind::Status`] when it does not run, and when the cgroup cannot be watched.
+    pub fn events(&self, interval: Duration) -> Result<Events> {
+        events::events(self, interval)
     }
 
     /// The process ids of the container, as the caller's pid namespace sees them.

@@ -74,3 +74,14 @@ pub struct ExecOptions {
     /// Return once the program runs.
     pub detach: bool,
 }
+
+/// What `update` changes. What is not set stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateOptions {
+    /// A section like linux.resources (config-linux.md#control-groups) as JSON; empty for none.
+    pub resources: Vec<u8>,
+    /// Lines for the L3 cache in the schemata of the container's class of service.
+    pub l3_cache_schema: Option<String>,
+    /// The line for memory bandwidth there; it starts with `MB:`.
+    pub mem_bw_schema: Option<String>,
+}

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ROOT/ID/            0700; its flock(2) is the container's lock
-//!   config.json       the configuration that was used, byte for byte
+//!   config.json       the configuration that was used, byte for byte until `update` changes its resources
 //!   state.json        what the kernel cannot tell: see `Record`
 //!   start             the start gate (only its listener, init, makes it mean something)
 //! ```
@@ -161,7 +161,12 @@ impl Directory {
         self.write(CONFIG, config).context(|| format!("write {}", self.path.join(CONFIG).display()))
     }
 
-    /// The configuration that was used at create.
+    /// Replaces the configuration.
+    pub fn replace_config(&self, config: &[u8]) -> Result<()> {
+        self.replace(CONFIG, config)
+    }
+
+    /// The configuration that was used at create, with what was updated since.
     pub fn load_config(&self) -> Result<Vec<u8>> {
         self.read(CONFIG)
     }
@@ -170,10 +175,7 @@ impl Directory {
     pub fn save(&self, record: &Record) -> Result<()> {
         let bytes =
             serde_json::to_vec(record).map_err(|error| Error::new(Kind::System, format!("encode {STATE}: {error}")))?;
-        let temporary = "state.json.new";
-        self.write(temporary, &bytes)
-            .and_then(|()| renameat(&self.fd, temporary, &self.fd, STATE).map_err(std::io::Error::from))
-            .context(|| format!("write {}", self.path.join(STATE).display()))
+        self.replace(STATE, &bytes)
     }
 
     /// The record; `None` when `create` died before it wrote one.
@@ -208,6 +210,14 @@ impl Directory {
             Err(Errno::EISDIR) => std::fs::remove_dir_all(self.path.join(OsStr::from_bytes(name.to_bytes()))),
             result => result.map_err(std::io::Error::from),
         }
+    }
+
+    /// Writes a file that appears whole.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let temporary = format!("{name}.new");
+        self.write(&temporary, bytes)
+            .and_then(|()| renameat(&self.fd, temporary.as_str(), &self.fd, name).map_err(std::io::Error::from))
+            .context(|| format!("write {}", self.path.join(name).display()))
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {

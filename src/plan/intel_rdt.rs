@@ -17,19 +17,7 @@ pub(super) fn plan(config: &config::IntelRdt) -> Result<IntelRdt> {
             return Err(Error::config(at("closID"), format!("closID {id:?} belongs to the kernel")));
         }
     }
-    let l3 = config.l3_cache_schema.as_deref().filter(|schema| !schema.is_empty());
-    let bandwidth = config.mem_bw_schema.as_deref().filter(|schema| !schema.is_empty());
-    if let Some(schema) = bandwidth.filter(|schema| !schema.starts_with("MB:") || schema.contains('\n')) {
-        return Err(Error::config(at("memBwSchema"), format!("{schema:?} is not one line that starts with MB:")));
-    }
-    let mut schemata = Vec::new();
-    for line in l3.unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty()) {
-        // With both, the bandwidth is what memBwSchema says.
-        if bandwidth.is_none() || !line.starts_with("MB:") {
-            schemata.push(line.to_owned());
-        }
-    }
-    schemata.extend(bandwidth.map(str::to_owned));
+    let mut schemata = schemata(config.l3_cache_schema.as_deref(), config.mem_bw_schema.as_deref())?;
     for (i, line) in config.schemata.iter().enumerate() {
         if line.contains('\n') || line.trim().is_empty() {
             return Err(Error::config(at(&format!("schemata/{i}")), format!("{line:?} is not one line")));
@@ -42,4 +30,25 @@ pub(super) fn plan(config: &config::IntelRdt) -> Result<IntelRdt> {
         schemata,
         enable_monitoring: config.enable_monitoring || config.enable_cmt || config.enable_mbm,
     })
+}
+
+/// The lines of l3CacheSchema and memBwSchema.
+pub(crate) fn schemata(l3_cache: Option<&str>, bandwidth: Option<&str>) -> Result<Vec<String>> {
+    let l3 = l3_cache.filter(|schema| !schema.is_empty());
+    let bandwidth = bandwidth.filter(|schema| !schema.is_empty());
+    if let Some(schema) = bandwidth.filter(|schema| !schema.starts_with("MB:") || schema.contains('\n')) {
+        return Err(Error::config(
+            "/linux/intelRdt/memBwSchema",
+            format!("{schema:?} is not one line that starts with MB:"),
+        ));
+    }
+    let mut schemata = Vec::new();
+    for line in l3.unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty()) {
+        // With both, the bandwidth is what memBwSchema says.
+        if bandwidth.is_none() || !line.starts_with("MB:") {
+            schemata.push(line.to_owned());
+        }
+    }
+    schemata.extend(bandwidth.map(str::to_owned));
+    Ok(schemata)
 }

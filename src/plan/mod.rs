@@ -11,7 +11,7 @@ mod devices;
 pub(crate) mod exec;
 pub(crate) mod hooks;
 pub(crate) mod ids;
-mod intel_rdt;
+pub(crate) mod intel_rdt;
 pub(crate) mod mount_options;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;

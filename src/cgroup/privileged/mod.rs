@@ -82,7 +82,7 @@ impl Scratch {
     }
 
     fn run_in(&mut self, script: &str, sub: &[SubCgroup]) -> &mut Child {
-        let fds = self.cgroup.join_descriptors_for(sub).unwrap();
+        let fds = self.cgroup.join_descriptors_for(sub, 0).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let child = std::thread::spawn(move || {

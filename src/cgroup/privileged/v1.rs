@@ -105,9 +105,9 @@ fn join_sub_cgroup_of_one_controller() {
     );
     assert!(scratch.cgroup.processes(false).unwrap().contains(&pid.cast_signed()));
 
-    let missing = scratch.cgroup.join_descriptors_for(&[SubCgroup::parse("other").unwrap()]).unwrap_err();
+    let missing = scratch.cgroup.join_descriptors_for(&[SubCgroup::parse("other").unwrap()], 0).unwrap_err();
     assert_eq!(missing.raw_errno(), Some(libc::ENOENT));
-    let unknown = scratch.cgroup.join_descriptors_for(&[SubCgroup::parse("nonsense:inner").unwrap()]).unwrap_err();
+    let unknown = scratch.cgroup.join_descriptors_for(&[SubCgroup::parse("nonsense:inner").unwrap()], 0).unwrap_err();
     assert!(unknown.to_string().contains("no v1 cgroup of \"nonsense\""), "{unknown}");
 }
 

@@ -60,8 +60,13 @@ pub struct State {
 }
 
 impl State {
-    /// What a hook or a seccomp agent reads: the state of the specification, with `root` as engines expect it.
+    /// What a hook reads.
     pub(crate) fn to_hook_json(&self, status: Status, pid: i32) -> Vec<u8> {
+        self.for_others(status, pid).to_string().into_bytes()
+    }
+
+    /// What a hook or a seccomp agent reads: the state of the specification, with `root` as engines expect it.
+    pub(crate) fn for_others(&self, status: Status, pid: i32) -> serde_json::Value {
         let mut value = serde_json::json!({
             "ociVersion": self.oci_version,
             "id": self.id,
@@ -73,6 +78,6 @@ impl State {
         if let Some(object) = value.as_object_mut().filter(|_| !self.annotations.is_empty()) {
             object.insert("annotations".into(), serde_json::json!(self.annotations));
         }
-        value.to_string().into_bytes()
+        value
     }
 }

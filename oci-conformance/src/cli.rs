@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,12 +8,12 @@ use crate::expect::Expectations;
 use crate::lab::Runtime;
 use crate::report::{self, Format};
 use crate::suite::{Failure, Kind, Test};
-use crate::{areas, compare, coverage, runner};
+use crate::{areas, compare, coverage, runner, sys, work};
 
 const HELP: &str = "\
 usage: oci-conformance --runtime PATH [--filter TEXT] [--format summary|tap|junit] [--expect FILE] [--require] [--jobs N]
        oci-conformance --compare NAME=PATH[=EXPECT-FILE]…
-       oci-conformance --list | --coverage
+       oci-conformance --list | --coverage | --clean
 
   --runtime PATH   the runtime under test
   --filter TEXT    only tests whose id contains TEXT; may be repeated
@@ -24,7 +24,9 @@ usage: oci-conformance --runtime PATH [--filter TEXT] [--format summary|tap|juni
   --jobs N         how many tests run at once; the number of processors unless told
   --list           the tests, with their clauses and needs
   --coverage       the requirements of the specification, and which have a test
-  --compare …      runs the suite on several runtimes and writes a table in markdown
+  --clean          remove what runs left on the host that were killed by SIGKILL; other signals end a run cleanly
+  --hide-cgroup2   the runtime refuses machines with cgroups of both versions: the second is hidden from it
+  --compare …      runs the suite on several runtimes and writes a table in markdown; a name that ends in ! is one for --hide-cgroup2
 ";
 
 /// What the arguments ask for.
@@ -35,10 +37,12 @@ pub struct Options {
     format: Format,
     expect: Option<PathBuf>,
     require: bool,
+    hide_v2: bool,
     core: bool,
     jobs: Option<usize>,
     list: bool,
     coverage: bool,
+    clean: bool,
     compare: Vec<String>,
 }
 
@@ -50,7 +54,7 @@ pub fn main(args: &[String]) -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(failure) => {
             eprintln!("oci-conformance: {}", failure.0);
-            ExitCode::from(2)
+            ExitCode::from(sys::ending().and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(2))
         }
     }
 }
@@ -67,12 +71,14 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
             "--expect" => options.expect = Some(value()?.into()),
             "--jobs" => options.jobs = Some(value()?.parse().map_err(|error| Failure(format!("--jobs: {error}")))?),
             "--compare" => options.compare.push(value()?),
+            "--hide-cgroup2" => options.hide_v2 = true,
             "--require" => options.require = true,
             "--core" => options.core = true,
             "--list" => options.list = true,
             "--coverage" => options.coverage = true,
+            "--clean" => options.clean = true,
             "-h" | "--help" => {
-                print!("{HELP}");
+                show(HELP);
                 std::process::exit(0);
             }
             other => return Err(Failure(format!("no option {other}; --help shows them"))),
@@ -92,14 +98,20 @@ fn find_program(name: &str) -> Result<PathBuf, Failure> {
 }
 
 fn perform(options: &Options) -> Result<bool, Failure> {
+    if options.clean {
+        for pid in work::clean()? {
+            println!("removed what run {pid} had left");
+        }
+        return Ok(true);
+    }
     let tests = chosen(options)?;
     if options.list {
-        report::list(&tests);
+        show(&report::list(&tests));
         return Ok(true);
     }
     if options.coverage {
         coverage::check(&areas::all())?;
-        coverage::print(&areas::all());
+        show(&coverage::report(&areas::all()));
         return Ok(true);
     }
     let jobs = options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
@@ -109,11 +121,18 @@ fn perform(options: &Options) -> Result<bool, Failure> {
     }
     let path = options.runtime.clone().ok_or("which runtime? --runtime PATH; --help shows the rest")?;
     let expectations = expectations(options.expect.as_deref(), &areas::all())?;
-    let run = runner::run(&Runtime { path }, &tests, jobs, &progress)?;
+    let run = runner::run(&Runtime { path, hide_v2: options.hide_v2 }, &tests, jobs, &progress)?;
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
-    Ok(report::print(options.format, &run, &expectations, options.require))
+    let (text, good) = report::results(options.format, &run, &expectations, options.require);
+    show(&text);
+    Ok(good)
+}
+
+/// To the standard output. Who reads only the beginning has seen enough.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn chosen(options: &Options) -> Result<Vec<Test>, Failure> {
@@ -136,7 +155,8 @@ fn compared(word: &str) -> Result<compare::Compared, Failure> {
         return Err(Failure(format!("--compare {word}: write NAME=PATH or NAME=PATH=EXPECT-FILE")));
     };
     let expectations = expectations(parts.next().map(std::path::Path::new), &areas::all())?;
-    Ok(compare::Compared { name: name.to_owned(), runtime: Runtime { path: find_program(path)? }, expectations })
+    let runtime = Runtime { path: find_program(path)?, hide_v2: name.ends_with('!') };
+    Ok(compare::Compared { name: name.trim_end_matches('!').to_owned(), runtime, expectations })
 }
 
 fn progress(test: &runner::Finished, done: usize, of: usize) {

@@ -33,24 +33,32 @@ fn tested(rule: &Requirement, tests: &[Test]) -> bool {
     tests.iter().any(|test| test.clauses.contains(&rule.id))
 }
 
-/// The report: counts for each document, then every requirement without a test.
-pub fn print(tests: &[Test]) {
+/// Counts for each document, then every requirement without a test.
+pub fn report(tests: &[Test]) -> String {
+    let mut text = String::new();
     for level in [Level::Must, Level::Should] {
         let mut sum = (0, 0);
         for file in File::ALL {
             let rules: Vec<_> = requirements::all().filter(|rule| rule.file == file && rule.level == level).collect();
             let with = rules.iter().filter(|rule| tested(rule, tests)).count();
-            println!("{:<20} {:<6} {with} of {} have a test", file.name(), level.name(), rules.len());
+            let (name, level, of) = (file.name(), level.name(), rules.len());
+            text.push_str(&format!("{name:<20} {level:<6} {with} of {of} have a test\n"));
             sum = (sum.0 + with, sum.1 + rules.len());
         }
         let percent = if sum.1 == 0 { 0.0 } else { 100.0 * sum.0 as f64 / sum.1 as f64 };
-        println!("{:<20} {:<6} {} of {} have a test ({percent:.1} %)", "all", level.name(), sum.0, sum.1);
+        text.push_str(&format!(
+            "{:<20} {:<6} {} of {} have a test ({percent:.1} %)\n",
+            "all",
+            level.name(),
+            sum.0,
+            sum.1
+        ));
     }
-    println!("\nwithout a test:");
+    text.push_str("\nwithout a test:\n");
     for rule in requirements::all().filter(|rule| !rule.untested.is_empty()) {
-        println!("{} {}#{} {}: {}", rule.id, rule.file.name(), rule.anchor, rule.level.name(), rule.text);
-        println!("    {}", rule.untested);
+        text.push_str(&format!("{rule}\n    {}\n", rule.untested));
     }
+    text
 }
 
 #[cfg(test)]

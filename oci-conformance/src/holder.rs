@@ -68,7 +68,7 @@ impl Holder {
         let mut lines = BufReader::new(outer.stdout.take().ok_or("no pipe")?).lines();
         let mut number = || -> Result<u32, Failure> {
             let line = lines.next().ok_or("the holder of namespaces ended")??;
-            line.parse().map_err(|_| Failure(format!("the holder said {line:?}")))
+            line.parse().map_err(|error| Failure(format!("the holder said {line:?}: {error}")))
         };
         let mut pid = number()?;
         if kinds.contains(&"user") {

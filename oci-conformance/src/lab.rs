@@ -14,6 +14,8 @@ use crate::suite::Failure;
 #[derive(Clone, Debug)]
 pub struct Runtime {
     pub path: PathBuf,
+    /// It refuses machines with controllers in cgroups of both versions, so it does not get to see the second.
+    pub hide_v2: bool,
 }
 
 impl Runtime {
@@ -156,8 +158,9 @@ impl Lab {
         let code = container.wait()?;
         let output = container.output()?;
         container.delete()?;
-        serde_json::from_str(&output).map_err(|_| {
-            Failure(format!("the probe ended with code {code:?} and said {output:?} {:?}", container.errors()))
+        serde_json::from_str(&output).map_err(|error| {
+            let errors = container.errors();
+            Failure(format!("the probe ended with {code:?} and said {output:?} {errors:?}: {error}"))
         })
     }
 

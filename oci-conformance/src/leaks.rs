@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::lab::Lab;
 
+/// How often removal is tried, with 10 ms between.
+const ROUNDS: usize = 300;
+
 /// Everything of the lab that is still there, one line each. The kernel gets a moment: killed processes disappear a
 /// little later.
 pub fn find_patiently(lab: &Lab) -> Vec<String> {
@@ -20,7 +23,8 @@ pub fn find_patiently(lab: &Lab) -> Vec<String> {
     }
 }
 
-fn find(lab: &Lab) -> Vec<String> {
+/// The same, without patience.
+pub fn find(lab: &Lab) -> Vec<String> {
     let states = fs::read_dir(lab.state_directory()).into_iter().flatten().flatten();
     // Some runtimes keep a lock or a folder of their own beside the containers.
     let names =
@@ -33,31 +37,32 @@ fn find(lab: &Lab) -> Vec<String> {
     left
 }
 
-/// Removes what was found.
-pub fn remove(lab: &Lab) {
-    let groups = cgroups(&lab.tag);
-    for group in &groups {
-        let _ = fs::write(group.join("freezer.state"), "THAWED");
-        let _ = fs::write(group.join("cgroup.freeze"), "0");
-    }
-    for (pid, _) in processes(&lab.tag) {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-    }
-    for place in mounts(&lab.tag).into_iter().rev() {
-        let _ = nix::mount::umount2(place.as_str(), nix::mount::MntFlags::MNT_DETACH);
-    }
-    for group in groups.into_iter().rev() {
-        for _ in 0..100 {
-            match fs::remove_dir(&group) {
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                    std::thread::sleep(Duration::from_millis(10))
-                }
-                _ => break,
-            }
+/// Removes what has the tag: of a test, or the beginning that all tests of a run share. A runtime that is still at work may
+/// add to it, so this is repeated until nothing is found.
+pub fn remove(tag: &str) {
+    for _ in 0..ROUNDS {
+        let (groups, processes) = (cgroups(tag), processes(tag));
+        let (mounts, devices) = (mounts(tag), devices(tag));
+        if groups.is_empty() && processes.is_empty() && mounts.is_empty() && devices.is_empty() {
+            return;
         }
-    }
-    for name in devices(&lab.tag) {
-        let _ = std::process::Command::new("ip").args(["link", "delete", &name]).output();
+        for group in &groups {
+            let _ = fs::write(group.join("freezer.state"), "THAWED");
+            let _ = fs::write(group.join("cgroup.freeze"), "0");
+        }
+        for (pid, _) in processes {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+        for place in mounts.into_iter().rev() {
+            let _ = nix::mount::umount2(place.as_str(), nix::mount::MntFlags::MNT_DETACH);
+        }
+        for group in groups.into_iter().rev() {
+            let _ = fs::remove_dir(&group);
+        }
+        for name in devices {
+            let _ = std::process::Command::new("ip").args(["link", "delete", &name]).output();
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -122,31 +127,52 @@ fn processes(tag: &str) -> Vec<(i32, String)> {
     found
 }
 
-/// The network devices of one tag: their names end in its number, since names have at most 15 characters.
+/// The network devices of a tag.
 fn devices(tag: &str) -> Vec<String> {
-    let ending = device_name(tag, "");
+    let beginning = device_beginning(tag);
     let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| name.starts_with(&ending)).collect()
+    names.filter(|name| name.starts_with(&beginning)).collect()
 }
 
 /// A name for a network device of this tag; the part has at most three letters.
 pub fn device_name(tag: &str, part: &str) -> String {
+    format!("{}_{part}", device_beginning(tag))
+}
+
+/// Names have at most 15 characters, so the tag itself would not fit.
+fn device_beginning(tag: &str) -> String {
     let mut numbers = tag.rsplit('-');
     let (test, run) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
-    format!("o{run}n{test}_{part}")
+    format!("o{run}n{test}")
 }
 
 /// All mounts of the run's own mount namespace, and the cgroups and network devices that carry the run's number.
 pub fn survey() -> BTreeSet<String> {
-    let number = format!("{:x}", std::process::id());
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut rows: BTreeSet<String> =
-        table.lines().filter_map(|line| line.split(' ').nth(4)).map(|place| format!("mount {place}")).collect();
-    rows.extend(cgroups(&format!("ocic-{number}-")).into_iter().map(|path| format!("cgroup {}", path.display())));
-    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let own = names.filter(|name| name.starts_with(&format!("o{number}n")));
-    rows.extend(own.map(|name| format!("network device {name}")));
+    let tag = crate::work::tag_of(std::process::id());
+    let mut rows = mount_rows("/proc/self/mountinfo");
+    rows.extend(cgroups(&tag).into_iter().map(|path| format!("cgroup {}", path.display())));
+    rows.extend(devices(&tag).into_iter().map(|name| format!("network device {name}")));
     rows
+}
+
+/// The mounts of the mount namespace from which the run was started.
+pub fn mounts_of_parent() -> BTreeSet<String> {
+    mount_rows(&format!("/proc/{}/mountinfo", nix::unistd::getppid()))
+}
+
+fn mount_rows(table: &str) -> BTreeSet<String> {
+    let table = fs::read_to_string(table).unwrap_or_default();
+    table.lines().filter_map(|line| line.split(' ').nth(4)).map(|place| format!("mount {place}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn device_name_of_the_longest_tag_fits() {
+        // The kernel's highest pid, and IFNAMSIZ without the NUL.
+        let tag = format!("{}{:03x}", crate::work::tag_of(1 << 22), 0xfff);
+        assert!(super::device_name(&tag, "abc").len() <= 15);
+        assert!(super::device_name(&tag, "a").starts_with(&super::device_beginning(&crate::work::tag_of(1 << 22))));
+    }
 }

@@ -26,6 +26,7 @@ mod requirements;
 mod runner;
 mod suite;
 mod sys;
+mod work;
 
 use std::process::ExitCode;
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, Runtime};
 use crate::suite::{Failure, Test};
-use crate::{areas, leaks};
+use crate::work::{self, Work};
+use crate::{areas, leaks, sys};
 
 /// One test may take this long.
 const LIMIT: Duration = Duration::from_secs(25);
@@ -52,7 +52,9 @@ pub fn run(
 ) -> Result<Run, Failure> {
     let began = Instant::now();
     nix::sys::prctl::set_child_subreaper(true)?;
+    sys::note_ending()?;
     own_mount_namespace()?;
+    let hidden = Hidden::new(runtime)?;
     let work = Work::new()?;
     let before = leaks::survey();
     let next = AtomicUsize::new(0);
@@ -60,7 +62,7 @@ pub fn run(
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
-                loop {
+                while sys::ending().is_none() {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(test) = tests.get(index) else { break };
                     let result = run_one(runtime, test, index, &work);
@@ -72,11 +74,18 @@ pub fn run(
             });
         }
     });
+    if let Some(signal) = sys::ending() {
+        leaks::remove(&work::tag_of(std::process::id()));
+        return Err(Failure(format!("ended by signal {signal}; what the tests had made is removed")));
+    }
     let mut list = finished.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     list.sort_by_key(|(index, _)| *index);
     let after = leaks::survey();
     let left = after.difference(&before).map(|row| format!("left: {row}"));
-    let gone = before.difference(&after).map(|row| format!("gone: {row}"));
+    // Mounts end everywhere with the directory that they are on, whoever removes it.
+    let elsewhere = leaks::mounts_of_parent();
+    let gone = before.difference(&after).filter(|row| elsewhere.contains(*row)).map(|row| format!("gone: {row}"));
+    drop(hidden);
     Ok(Run {
         tests: list.into_iter().map(|(_, test)| test).collect(),
         left: left.chain(gone).collect(),
@@ -95,30 +104,25 @@ fn own_mount_namespace() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The run's directory: holds the probe and each test's corner; removed at the end.
-struct Work {
-    directory: PathBuf,
-}
+/// An empty file system over the second hierarchy of a hybrid machine, in the run's own mount namespace.
+struct Hidden(Option<&'static str>);
 
-impl Work {
-    fn new() -> Result<Self, Failure> {
-        let directory = std::env::temp_dir().join(format!("oci-conformance-{}", std::process::id()));
-        fs::create_dir_all(&directory)?;
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
-        let work = Self { directory };
-        fs::copy(std::env::current_exe()?, work.probe())?;
-        fs::set_permissions(work.probe(), fs::Permissions::from_mode(0o755))?;
-        Ok(work)
-    }
-
-    fn probe(&self) -> PathBuf {
-        self.directory.join("probe")
+impl Hidden {
+    fn new(runtime: &Runtime) -> Result<Self, Failure> {
+        let place = "/sys/fs/cgroup/unified";
+        if !runtime.hide_v2 || !Path::new(place).join("cgroup.controllers").exists() {
+            return Ok(Self(None));
+        }
+        nix::mount::mount(Some("none"), place, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>)?;
+        Ok(Self(Some(place)))
     }
 }
 
-impl Drop for Work {
+impl Drop for Hidden {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
+        if let Some(place) = self.0 {
+            let _ = nix::mount::umount2(place, nix::mount::MntFlags::MNT_DETACH);
+        }
     }
 }
 
@@ -134,12 +138,12 @@ fn run_one(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Finishe
 
 fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Result<Outcome, Failure> {
     // The number in hexadecimal keeps names of network devices short.
-    let tag = format!("ocic-{:x}-{index:x}", std::process::id());
-    let lab = Lab::new(runtime.clone(), &work.directory, &tag, &work.probe())?;
+    let tag = format!("{}{index:03x}", work::tag_of(std::process::id()));
+    let lab = Lab::new(runtime.clone(), work.directory(), &tag, &work.probe())?;
     let mut child = Command::new(std::env::current_exe()?)
         .arg("one")
         .args([test.id, &tag])
-        .args([&runtime.path, &work.directory])
+        .args([&runtime.path, work.directory()])
         .env("OCI_CONFORMANCE_TAG", &tag)
         .stdin(Stdio::null())
         .stdout(fs::File::create(lab.path("verdict"))?)
@@ -150,7 +154,7 @@ fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Resu
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if Instant::now() > end {
+        if Instant::now() > end || sys::ending().is_some() {
             let _ = child.kill();
             let _ = child.wait();
             break None;
@@ -158,9 +162,9 @@ fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Resu
         std::thread::sleep(Duration::from_millis(2));
     };
     let said = |name| fs::read_to_string(lab.path(name)).unwrap_or_default().trim_end().to_owned();
-    let left = leaks::find_patiently(&lab);
+    let left = if sys::ending().is_some() { leaks::find(&lab) } else { leaks::find_patiently(&lab) };
     if !left.is_empty() {
-        leaks::remove(&lab);
+        leaks::remove(&lab.tag);
     }
     let outcome = match status {
         None => Outcome::Failed(format!("no end after {} s", LIMIT.as_secs())),
@@ -176,15 +180,12 @@ fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Resu
 pub fn one(args: &[String]) -> ExitCode {
     let [id, tag, runtime, directory] = args else { return ExitCode::from(2) };
     let directory = Path::new(directory);
-    let prepared = nix::sys::prctl::set_child_subreaper(true)
-        .map_err(Failure::from)
-        .and_then(|()| Lab::new(Runtime { path: runtime.into() }, directory, tag, &directory.join("probe")));
-    let verdict = prepared.and_then(|lab| {
+    let verdict = prepared(runtime, tag, directory).and_then(|lab| {
         let test = areas::all().into_iter().find(|test| test.id == id).ok_or("no such test")?;
         let verdict = (test.run)(&lab);
         if verdict.is_err() {
             // What the test did not come to remove is not the runtime's leak.
-            leaks::remove(&lab);
+            leaks::remove(&lab.tag);
         }
         verdict
     });
@@ -195,4 +196,12 @@ pub fn one(args: &[String]) -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// The process adopts the container's, and ends with the runner.
+fn prepared(runtime: &str, tag: &str, directory: &Path) -> Result<Lab, Failure> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    // What is hidden is hidden from the whole run already.
+    Lab::new(Runtime { path: runtime.into(), hide_v2: false }, directory, tag, &directory.join("probe"))
 }

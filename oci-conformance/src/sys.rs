@@ -1,7 +1,33 @@
 //! The only unsafe code of this program: calls that neither nix nor rustix wraps.
 #![allow(unsafe_code)]
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+/// The last signal that asked for the end; 0 before.
+static ENDING: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn note(signal: libc::c_int) {
+    ENDING.store(signal, Ordering::Relaxed);
+}
+
+/// From now on SIGHUP, SIGINT and SIGTERM do not end this process: [`ending`] tells of them. Programs that it starts
+/// have the default again.
+pub fn note_ending() -> Result<(), Errno> {
+    let action = SigAction::new(SigHandler::Handler(note), SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: sigaction requires a handler that is safe in the middle of anything: `note` stores one atomic number.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+/// The signal that asked this process to end.
+pub fn ending() -> Option<i32> {
+    Some(ENDING.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
+}
 
 /// What sched_getattr(2) says of a process.
 #[repr(C)]

@@ -97,7 +97,11 @@ impl Globals {
                 default_root(std::env::var_os("XDG_RUNTIME_DIR"), || self.rootless.unwrap_or_else(owns_runtime_dir))
             }
         };
-        Ok(Runtime::new(root).cgroup_manager(self.manager).rootless(self.rootless).on_warning(log::warning))
+        Ok(Runtime::new(root)
+            .cgroup_manager(self.manager)
+            .rootless(self.rootless)
+            .on_warning(log::warning)
+            .on_detail(|detail| log::debug(|| detail.to_string())))
     }
 
     /// The container named `id`.

@@ -60,6 +60,7 @@ pub(super) fn create(
     };
     let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
     warnings.iter().for_each(runtime.on_warning);
+    plan.init.seccomp.iter().flat_map(|filter| &filter.ignored).for_each(runtime.on_detail);
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
     let state = State {

@@ -52,6 +52,7 @@ pub struct Runtime {
     manager: CgroupManager,
     rootless: Option<bool>,
     on_warning: fn(&Warning),
+    on_detail: fn(&Warning),
     helper: Option<PathBuf>,
 }
 
@@ -63,6 +64,7 @@ impl Runtime {
             manager: CgroupManager::Cgroupfs,
             rootless: None,
             on_warning: |_| {},
+            on_detail: |_| {},
             helper: None,
         }
     }
@@ -85,6 +87,14 @@ impl Runtime {
     #[must_use]
     pub fn on_warning(mut self, sink: fn(&Warning)) -> Self {
         self.on_warning = sink;
+        self
+    }
+
+    /// Hands `sink` what has no effect and needs none, such as a rule for a system call that this machine does not
+    /// have. Only somebody who looks for a cause wants to read it.
+    #[must_use]
+    pub fn on_detail(mut self, sink: fn(&Warning)) -> Self {
+        self.on_detail = sink;
         self
     }
 

@@ -34,6 +34,8 @@ const RT_SCOPE_UNIVERSE: u8 = 0;
 const ADDRESS: usize = 8;
 /// How often a dump of addresses is asked for again when they change under it.
 const DUMP_ATTEMPTS: u32 = 8;
+/// How many names of a series are tried; the kernel's own limit for one template is of this size (a page of bits).
+const MOST_DEVICES: u32 = 32_768;
 
 /// Devices that were moved, for the way back.
 #[derive(Debug)]
@@ -89,8 +91,12 @@ pub(crate) fn move_all(devices: &[NetDevice], network_namespace: BorrowedFd<'_>)
             to: &mut container,
             to_namespace: network_namespace,
         };
-        match way.relocate(&device.host_name, &device.name, true) {
-            Ok(link) => moved.devices.push((device.clone(), link)),
+        let relocated = free_name(way.to, device).and_then(|name| {
+            let link = way.relocate(&device.host_name, &name, true)?;
+            Ok((NetDevice { host_name: device.host_name.clone(), name }, link))
+        });
+        match relocated {
+            Ok(device) => moved.devices.push(device),
             Err(error) => {
                 // The cause matters more than what the way back met.
                 let _ = moved.undo_with(&mut host, &mut container, network_namespace);
@@ -112,6 +118,24 @@ fn open_inside(own: BorrowedFd<'_>, network_namespace: BorrowedFd<'_>) -> Result
     let socket = Socket::open();
     setns(own, CloneFlags::CLONE_NEWNET).context(|| "come back to our network namespace")?;
     socket.context(|| "open a netlink socket in the container's network namespace")
+}
+
+/// What a device is called in the namespace of `socket`: its name, or, for a template such as `eth%d`, the first of the
+/// series that is free. (The kernel would choose the same, but would not tell which.)
+fn free_name(socket: &mut Socket, device: &NetDevice) -> Result<String> {
+    let name = &device.name;
+    if !device.is_template() {
+        return Ok(name.clone());
+    }
+    for number in 0..MOST_DEVICES {
+        let candidate = name.replacen("%d", &number.to_string(), 1);
+        match find(socket, &candidate) {
+            Err(Errno::ENODEV) => return Ok(candidate),
+            Err(errno) => return Err(Error::sys(errno, format!("look for a device called {candidate}"))),
+            Ok(_) => {}
+        }
+    }
+    Err(Error::sys(Errno::ENFILE, format!("find a free name for {name}")))
 }
 
 /// From one network namespace to another.
@@ -359,6 +383,19 @@ mod privileged {
             assert!(addresses.contains("10.9.8.7/24 brd 10.9.8.255 scope global"), "{addresses}");
             assert!(addresses.contains("2001:db8::5/64"), "{addresses}");
             assert!(!addresses.contains("169.254.1.1"), "{addresses}");
+        });
+    }
+
+    #[test]
+    fn move_all_template_gets_the_first_free_number_and_comes_back() {
+        in_namespaces(|_host, container| {
+            inside(&container, "link add eth0 type veth peer name other");
+            ip("link add va type veth peer name vb");
+            let moved = move_all(&[device("va", "eth%d"), device("vb", "eth%d")], container.as_fd()).unwrap();
+            assert!(inside(&container, "-o link show eth1").contains(",UP"));
+            assert!(inside(&container, "-o link show eth2").contains(",UP"));
+            assert_eq!(moved.undo(container.as_fd()), []);
+            assert!(ip("-o link show va").contains("va@") && ip("-o link show vb").contains("vb@"));
         });
     }
 

@@ -17,8 +17,8 @@ pub(super) fn hand_over(notify: &Notify, state: &State, pid: i32, listener: Owne
         oci_version: &state.oci_version,
         fds: ["seccompFd"],
         pid,
-        metadata: notify.listener_metadata.as_deref().unwrap_or_default(),
-        state,
+        metadata: notify.listener_metadata.as_deref(),
+        state: state.for_others(state.status, state.pid),
     };
     let document = serde_json::to_vec(&document)
         .map_err(|error| Error::new(Kind::System, format!("encode the container process state: {error}")))?;
@@ -38,6 +38,7 @@ struct ContainerProcessState<'a> {
     oci_version: &'a str,
     fds: [&'a str; 1],
     pid: i32,
-    metadata: &'a str,
-    state: &'a State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a str>,
+    state: serde_json::Value,
 }

@@ -114,7 +114,7 @@ impl Pty {
     }
 }
 
-fn readable(fd: &impl AsFd, limit: Duration) -> bool {
+pub(super) fn readable(fd: &impl AsFd, limit: Duration) -> bool {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(limit).unwrap();
     nix::poll::poll(&mut fds, timeout).is_ok_and(|n| n > 0)

@@ -12,6 +12,8 @@ pub mod bundle;
 pub mod command;
 pub mod console;
 pub mod leaks;
+pub mod machine_code;
+pub mod seccomp_agent;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -25,6 +27,7 @@ use serde_json::Value;
 pub use bundle::{Bundle, args, busybox_applets};
 pub use command::{Cmd, Output, is_rfc3339};
 pub use console::{ConsoleSocket, Pty};
+pub use seccomp_agent::SeccompAgent;
 pub use serde_json::json;
 
 /// How long any single command may take. Generous: the machine may be shared by several builds.

@@ -23,9 +23,10 @@ fn main() {
             overwrite(Duration::from_millis(millis.parse().unwrap()), victim);
         }
         ["attach", millis] => attach(Duration::from_millis(millis.parse().unwrap())),
+        ["thread", path] => thread(path),
         ["print", words @ ..] => words.iter().for_each(|word| println!("{word}")),
         _ => {
-            eprintln!("probe fds|clocks|overwrite MILLIS DEVICE INODE|attach MILLIS|print WORD…");
+            eprintln!("probe fds|clocks|overwrite MILLIS DEVICE INODE|attach MILLIS|thread PATH|print WORD…");
             std::process::exit(2);
         }
     }
@@ -39,6 +40,19 @@ fn fds() {
             println!("{} {}", path.file_name().unwrap().to_string_lossy(), target.to_string_lossy());
         }
     }
+}
+
+/// Makes a directory in a thread of its own, and tells when that thread is gone.
+fn thread(path: &str) {
+    let threads = || fs::read_dir("/proc/self/task").unwrap().count();
+    let path = path.to_owned();
+    let thread = std::thread::spawn(move || fs::create_dir(path));
+    // Not joined: a thread that the kernel killed leaves no result behind.
+    while threads() > 1 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(thread);
+    println!("the others went on");
 }
 
 /// Monotonic and boot time in nanoseconds.

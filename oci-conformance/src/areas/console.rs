@@ -44,7 +44,7 @@ fn on_terminal(
     let received = receiver.receive(Duration::from_secs(8));
     let answer = container.try_create_with(command)?;
     ensure(answer.ok(), || format!("create failed: {}", answer.stderr))?;
-    let received = received.join().map_err(|_| Failure("the receiver panicked".into()))??;
+    let received = received.join().unwrap_or_else(|_| Err("the receiver panicked".into()))?;
     let master: OwnedFd = received.descriptors.into_iter().next().ok_or("no descriptor came over the socket")?;
     let mut master = std::fs::File::from(master);
     container.start()?;

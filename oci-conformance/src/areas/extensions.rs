@@ -47,6 +47,7 @@ pub const TESTS: &[Test] = &[
     extension("extensions.no_pivot_works", |lab| with_flag(lab, "--no-pivot")),
     extension("extensions.no_new_keyring_works", |lab| with_flag(lab, "--no-new-keyring")),
     extension("extensions.preserve_fds_passes_descriptors", preserve),
+    extension("extensions.descriptors_of_the_caller_stay_outside", caller_descriptors),
 ];
 
 fn pid_file(lab: &Lab) -> Verdict {
@@ -361,25 +362,30 @@ fn with_flag(lab: &Lab, flag: &str) -> Verdict {
 }
 
 fn preserve(lab: &Lab) -> Verdict {
+    let open = with_descriptors(lab, "--preserve-fds 1")?;
+    let target = open["3"].as_str().unwrap_or_default();
+    ensure(target.ends_with("/passed"), || format!("descriptors: {open}"))?;
+    ensure(open["9"].is_null(), || format!("more than one is passed: {open}"))
+}
+
+fn caller_descriptors(lab: &Lab) -> Verdict {
+    let open = with_descriptors(lab, "")?;
+    ensure(open["3"].is_null() && open["9"].is_null(), || format!("descriptors: {open}"))
+}
+
+/// What is open in a container whose runtime was started, by a shell, with the descriptors 3 and 9.
+fn with_descriptors(lab: &Lab, flags: &str) -> Result<Value, Failure> {
     std::fs::write(lab.path("passed"), "text")?;
     let container = lab.container("a", &config::probing(&["facts"]))?;
-    // Descriptor 3 of the runtime, opened by a shell.
+    let line = format!("exec \"$0\" --root \"$1\" create --bundle \"$2\" {flags} \"$3\" 3<\"$4\" 9<\"$4\"");
     let mut command = std::process::Command::new("/bin/sh");
-    let line = "exec \"$0\" --root \"$1\" create --bundle \"$2\" --preserve-fds 1 \"$3\" 3<\"$4\"";
-    command
-        .arg("-c")
-        .arg(line)
-        .arg(&lab.runtime.path)
-        .arg(lab.state_directory())
-        .arg(&container.bundle)
-        .arg(&container.id);
-    command.arg(lab.path("passed")).stdin(std::process::Stdio::null());
+    command.args(["-c", &line]).arg(&lab.runtime.path).arg(lab.state_directory());
+    command.arg(&container.bundle).arg(&container.id).arg(lab.path("passed")).stdin(std::process::Stdio::null());
     let answer = container.try_create_with(command)?;
     ensure(answer.ok(), || format!("create failed: {}", answer.stderr))?;
     container.start()?;
     container.wait()?;
     let said: Value = serde_json::from_str(&container.output()?)?;
-    let target = said["facts"]["descriptors"]["3"].as_str().unwrap_or_default();
-    ensure(target.ends_with("/passed"), || format!("descriptors: {}", said["facts"]["descriptors"]))?;
-    container.delete()
+    container.delete()?;
+    Ok(said["facts"]["descriptors"].clone())
 }

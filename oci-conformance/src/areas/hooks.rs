@@ -36,7 +36,7 @@ pub const TESTS: &[Test] = &[
     core("hooks.poststop_runs", &["R-poststop", "C-poststop-path", "C-poststop-where", "C-poststop-when"], poststop),
     core("hooks.kinds_run_in_order", &["C-prestart-first", "C-create-container-after"], kinds_in_order),
     core("hooks.of_one_kind_run_in_order", &["C-hooks-order"], in_order),
-    core("hooks.get_the_state", &["C-hooks-state"], get_state),
+    core("hooks.get_the_state", &["C-hooks-state"], state_on_stdin),
     core("hooks.see_mounts_before_pivot", &["C-create-container-when", "C-create-runtime-when"], before_pivot),
     core("hooks.arguments_and_environment_are_exact", &["R-create-runtime"], arguments),
     core("hooks.environment_is_not_the_callers", &["R-create-runtime"], clean_environment),
@@ -214,7 +214,7 @@ fn state_is(record: &Value, container: &Container<'_>, status: &[&str]) -> Verdi
     ensure(status.contains(&found), || format!("{name}: status is {found:?}, expected one of {status:?}"))
 }
 
-fn get_state(lab: &Lab) -> Verdict {
+fn state_on_stdin(lab: &Lab) -> Verdict {
     let mut config = config::with("/annotations", json!({"a.b": "c"}));
     config::set_actions(&mut config, &["create:/mark", "wait"]);
     for kind in ["createRuntime", "createContainer", "poststart", "poststop"] {

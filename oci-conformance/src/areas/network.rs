@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     core("network.device_is_moved", &["L-net-there", "L-net-up"], moved).needs(NEEDS),
     core("network.device_is_renamed", &["L-net-there"], renamed).needs(NEEDS),
     core("network.template_gets_a_number", &["L-net-template"], template).needs(NEEDS),
+    core("network.template_twice_gets_two_numbers", &["L-net-template"], template_twice).needs(NEEDS),
     core("network.addresses_are_kept", &["L-net-addresses"], addresses).needs(NEEDS),
     core("network.taken_name_is_refused", &["L-net-taken", "L-net-possible"], taken).needs(NEEDS),
     core("network.unknown_device_is_refused", &["L-net-possible"], |lab| {
@@ -95,6 +96,16 @@ fn template(lab: &Lab) -> Verdict {
     contains(&devices(lab, &giving(&veth, "inside%d"))?, "inside0")
 }
 
+/// Both ends, for one template.
+fn template_twice(lab: &Lab) -> Verdict {
+    let veth = Veth::new(lab)?;
+    let mut config = giving(&veth, "inside%d");
+    config["linux"]["netDevices"][veth.near.as_str()] = json!({"name": "inside%d"});
+    let list = devices(lab, &config)?;
+    contains(&list, "inside0")?;
+    contains(&list, "inside1")
+}
+
 fn addresses(lab: &Lab) -> Verdict {
     let veth = Veth::new(lab)?;
     ip(&["address", "add", "192.0.2.7/24", "dev", &veth.far])?;
@@ -105,10 +116,10 @@ fn addresses(lab: &Lab) -> Verdict {
 
 fn taken(lab: &Lab) -> Verdict {
     let veth = Veth::new(lab)?;
-    lab.create_refuses(&giving(&veth, "lo")).or_else(|failure| {
-        // The device itself belongs to the test, not to the failed create.
-        if failure.0.contains("network device") && veth.far_exists() { Ok(()) } else { Err(failure) }
-    })
+    let container = lab.container("a", &giving(&veth, "lo"))?;
+    ensure(!container.try_create()?.ok(), || "create succeeds".into())?;
+    container.must_fail(&["state", &container.id])?;
+    ensure(veth.far_exists(), || "after the refused create the device is gone".into())
 }
 
 /// A later step fails: the device is back under its name, or never went.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::lab::Lab;
 use crate::needs::Need;
-use crate::suite::{Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, Verdict, core, equal};
 
 pub const TESTS: &[Test] = &[
     core("scheduler.batch_with_nice", &["R-start-runs"], |lab| {
@@ -35,12 +35,31 @@ pub const TESTS: &[Test] = &[
         lab.refuses(&config::with("/process/ioPriority", json!({"class": "IOPRIO_CLASS_NONSENSE", "priority": 1})))
     })
     .needs(&[Need::Root, Need::Spec(1)]),
-    core("memory_policy.interleave", &["R-start-runs"], |lab| memory(lab, "MPOL_INTERLEAVE", "0", 3))
+    core("memory_policy.interleave", &["R-start-runs"], |lab| {
+        memory(lab, json!({"mode": "MPOL_INTERLEAVE", "nodes": "0"}), (3, 1))
+    })
+    .needs(&[Need::Root, Need::Spec(3)]),
+    core("memory_policy.bind", &["R-start-runs"], |lab| {
+        memory(lab, json!({"mode": "MPOL_BIND", "nodes": "0"}), (2, 1))
+    })
+    .needs(&[Need::Root, Need::Spec(3)]),
+    core("memory_policy.local", &["R-start-runs"], |lab| memory(lab, json!({"mode": "MPOL_LOCAL"}), (4, 0)))
         .needs(&[Need::Root, Need::Spec(3)]),
-    core("memory_policy.bind", &["R-start-runs"], |lab| memory(lab, "MPOL_BIND", "0", 2))
-        .needs(&[Need::Root, Need::Spec(3)]),
-    core("memory_policy.local", &["R-start-runs"], |lab| memory(lab, "MPOL_LOCAL", "", 4))
-        .needs(&[Need::Root, Need::Spec(3)]),
+    core("memory_policy.static_nodes", &["R-start-runs"], |lab| {
+        let asked = json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]});
+        memory(lab, asked, (2 | 1 << 15, 1))
+    })
+    .needs(&[Need::Root, Need::Spec(3)]),
+    core("memory_policy.relative_nodes", &["R-start-runs"], |lab| {
+        let asked = json!({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_RELATIVE_NODES"]});
+        memory(lab, asked, (3 | 1 << 14, 1))
+    })
+    .needs(&[Need::Root, Need::Spec(3)]),
+    core("memory_policy.unknown_flag_is_refused", &["C-valid"], |lab| {
+        let asked = json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NONSENSE"]});
+        lab.refuses(&config::with("/linux/memoryPolicy", asked))
+    })
+    .needs(&[Need::Root, Need::Spec(3)]),
     core("memory_policy.unknown_mode_is_refused", &["C-valid"], |lab| {
         lab.refuses(&config::with("/linux/memoryPolicy", json!({"mode": "MPOL_NONSENSE", "nodes": "0"})))
     })
@@ -61,12 +80,8 @@ fn io(lab: &Lab, class: &str, priority: i32, wanted: i64) -> Verdict {
     equal("ioprio_get", facts["io_priority"].as_i64(), Some(wanted))
 }
 
-fn memory(lab: &Lab, mode: &str, nodes: &str, wanted: i64) -> Verdict {
-    let mut asked = json!({"mode": mode});
-    if !nodes.is_empty() {
-        asked["nodes"] = json!(nodes);
-    }
+/// `wanted` is what get_mempolicy(2) says: the mode with its flags, and the nodes as bits.
+fn memory(lab: &Lab, asked: Value, wanted: (i64, u64)) -> Verdict {
     let facts = lab.facts(&config::with("/linux/memoryPolicy", asked))?;
-    let found = &facts["memory_policy"];
-    ensure(found[0].as_i64().map(|mode| mode & 0xff) == Some(wanted), || format!("get_mempolicy says {found}"))
+    equal("get_mempolicy", &facts["memory_policy"], &json!([wanted.0, wanted.1]))
 }

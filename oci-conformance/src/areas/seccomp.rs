@@ -8,7 +8,7 @@ use crate::config;
 use crate::console::Receiver;
 use crate::container::End;
 use crate::lab::Lab;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, Verdict, core, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("seccomp.is_off_without_profile", &["R-start-runs"], off),
@@ -69,7 +69,14 @@ pub const TESTS: &[Test] = &[
     core("seccomp.without_no_new_privileges_works", &["R-start-runs"], privileged),
     core(
         "seccomp.listener_gets_state_and_descriptor",
-        &["L-seccomp-one", "L-seccomp-close", "L-seccomp-payload", "L-seccomp-rights", "L-seccomp-first"],
+        &[
+            "L-seccomp-stream",
+            "L-seccomp-one",
+            "L-seccomp-close",
+            "L-seccomp-payload",
+            "L-seccomp-rights",
+            "L-seccomp-first",
+        ],
         listener,
     ),
     core("seccomp.listener_that_is_not_there_is_an_error", &["L-seccomp-error"], |lab| {
@@ -258,7 +265,7 @@ fn listener(lab: &Lab) -> Verdict {
     let received = receiver.receive(Duration::from_secs(8));
     container.create()?;
     container.start()?;
-    let received = received.join().map_err(|_| Failure("the receiver panicked".into()))??;
+    let received = received.join().unwrap_or_else(|_| Err("the receiver panicked".into()))?;
     ensure(received.closed, || "the connection stays open".into())?;
     equal("descriptors with the first message", received.descriptors.len(), 1)?;
     let mut documents = serde_json::Deserializer::from_slice(&received.bytes).into_iter::<Value>();

@@ -33,6 +33,13 @@ pub const TABLE: &[Requirement] = &[
     should(Config, "linux-process", "C-capability-goes-on", "a capability that cannot be granted is no failure"),
     must(Config, "linux-process", "C-oom-set", "oomScoreAdj is set"),
     must(Config, "linux-process", "C-oom-unset", "without oomScoreAdj the value is not changed"),
+    should(
+        Config,
+        "linux-process",
+        "C-affinity-final",
+        "exec without a final set of CPUs leaves the choice to the kernel",
+    )
+    .untested("which set that is depends on the kernel and the cgroup, so nothing can be expected"),
     must(Config, "posix-platform-hooks", "C-prestart-path", "the path of prestart hooks is the runtime's"),
     must(Config, "posix-platform-hooks", "C-prestart-where", "prestart hooks run in the runtime's namespaces"),
     must(Config, "posix-platform-hooks", "C-create-runtime-path", "the path of createRuntime hooks is the runtime's"),
@@ -81,25 +88,25 @@ pub const TABLE: &[Requirement] = &[
     must(Config, "prestart", "C-prestart-first", "prestart hooks run before createRuntime hooks"),
     must(
         Config,
-        "createRuntime-hooks",
+        "createruntime-hooks",
         "C-create-runtime-when",
         "createRuntime hooks run in create, before pivot_root",
     ),
     must(
         Config,
-        "createContainer-hooks",
+        "createcontainer-hooks",
         "C-create-container-when",
         "createContainer hooks run in create, before pivot_root",
     ),
     must(
         Config,
-        "createContainer-hooks",
+        "createcontainer-hooks",
         "C-create-container-after",
         "createContainer hooks run after createRuntime hooks",
     ),
     must(
         Config,
-        "startContainer-hooks",
+        "startcontainer-hooks",
         "C-start-container-when",
         "startContainer hooks run in start, before the program",
     ),

@@ -3,9 +3,9 @@
 use super::{File::Features, File::LinuxFeatures, Requirement, must, should};
 
 pub const TABLE: &[Requirement] = &[
-    should(Features, "features-document", "F-compiled", "the document is fixed when the runtime is compiled")
+    should(Features, "features-structure", "F-compiled", "the document is fixed when the runtime is compiled")
         .untested("when it was decided cannot be seen from outside"),
-    must(Features, "features-document", "F-null", "null is not mistaken for an empty value")
+    must(Features, "features-structure", "F-null", "null is not mistaken for an empty value")
         .untested("a rule for those who read the document"),
     must(Features, "specification-version", "F-version-min", "a config.json of ociVersionMin is accepted"),
     must(Features, "specification-version", "F-version-max", "a config.json of ociVersionMax is accepted"),

@@ -74,6 +74,12 @@ impl Requirement {
     }
 }
 
+impl std::fmt::Display for Requirement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}#{} {}: {}", self.id, self.file.name(), self.anchor, self.level.name(), self.text)
+    }
+}
+
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Requirement> {
     lifecycle::TABLE.iter().chain(config::TABLE).chain(options::TABLE).chain(linux::TABLE).chain(features::TABLE)

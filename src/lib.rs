@@ -54,6 +54,7 @@
 //! | new, others joined by path | any | an intermediate joins those first, with the rights of the host |
 //! | joined | pid or time new | an intermediate outside of the cgroup clones init with CLONE_PARENT |
 //! | any, rootless | pid joined | an intermediate |
+//! | none, by root of a user namespace | pid joined or time new | an intermediate: there is no way back to its own |
 //!
 //! * NEWNET in the clone that makes the user namespace would leave sysfs owned by nobody; NEWTIME in a clone
 //!   freezes the offsets; that is why those are unshared afterwards.

@@ -170,3 +170,29 @@ fn rootless_containers_of_one_user_do_not_show_to_another_root() {
     let other = Lab::new();
     assert_eq!(other.cmd(&["list", "-q"]).output().ok().stdout, "");
 }
+
+/// Podman without root: the runtime is root of a user namespace, and the containers have none of their own. Its own pid
+/// namespace belongs to the host, so `exec` cannot return to it.
+#[test]
+fn rootless_root_of_a_user_namespace_runs_and_enters_containers_without_one() {
+    let lab = Lab::new();
+    let bundle = lab.bundle(|c| {
+        args(c, &["sleep", "1000"]);
+        let mounts = c["mounts"].as_array_mut().unwrap();
+        mounts.retain(|m| m["type"] == "proc" || m["destination"] == "/dev");
+    });
+    let script = r#"runtime=$1 root=$2 bundle=$3 id=$4
+        "$runtime" --root "$root" run --detach --bundle "$bundle" "$id" </dev/null >/dev/null 2>&1
+        "$runtime" --root "$root" exec "$id" sh -c 'tr "\0" " " </proc/1/cmdline'
+        "$runtime" --root "$root" delete --force "$id""#;
+    let output = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh"])
+        .args([lab.runtime.as_os_str(), lab.state_root().as_os_str(), bundle.path.as_os_str(), lab.id().as_ref()])
+        .env("CORACLE_TEST_TAG", &lab.tag)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "sleep 1000 ");
+    lab.assert_clean();
+}

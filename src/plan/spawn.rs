@@ -41,11 +41,14 @@ impl SpawnPlan {
         let joined = |kind| namespaces.is_joined(kind);
         // Root of a user namespace has every right over those below; an ordinary user gets them by joining.
         let unprivileged = facts.euid != 0;
+        // Its own pid and time namespaces belong to an outer user namespace, so it could not return to them.
+        let no_way_back = facts.in_user_namespace && (joined(Kind::Pid) || new(Kind::Time));
         // Namespaces joined by path belong to an outer user namespace: there is no right to join them once the new one
         // is entered. The intermediate joins them first.
         let join_before_user = new(Kind::User)
             && Kind::ALL.into_iter().any(|kind| joined(kind) && kind != Kind::User && kind != Kind::Pid);
         let intermediate = join_before_user
+            || no_way_back
             || (new(Kind::User) && new(Kind::Time))
             || (joined(Kind::User) && (new(Kind::Pid) || new(Kind::Time)))
             || (unprivileged && joined(Kind::Pid));
@@ -129,6 +132,10 @@ mod tests {
     use crate::plan::namespaces::Membership;
 
     fn plan(new: &[Kind], joined: &[Kind], euid: u32) -> SpawnPlan {
+        plan_inside(new, joined, euid, false)
+    }
+
+    fn plan_inside(new: &[Kind], joined: &[Kind], euid: u32, in_user_namespace: bool) -> SpawnPlan {
         let mut namespaces = Namespaces::default();
         new.iter().for_each(|&kind| namespaces.set(kind, Membership::New));
         let join = || Membership::Join { path: c"/ns".to_owned(), index: 0 };
@@ -142,7 +149,7 @@ mod tests {
             effective_capabilities: 0,
             apparmor: false,
             selinux: false,
-            in_user_namespace: false,
+            in_user_namespace,
             ignored_signals: 0,
         };
         SpawnPlan::new(&namespaces, &UserNamespace::default(), &facts)
@@ -169,6 +176,20 @@ mod tests {
             (&[Pid], &[Net], 0, Direct),
         ] {
             assert_eq!(plan(new, joined, euid).way, way, "new {new:?} joined {joined:?} by {euid}");
+        }
+    }
+
+    #[test]
+    fn new_by_root_of_a_user_namespace_never_has_to_return_to_outer_namespaces() {
+        use Kind::{Net, Pid, Time};
+        use Way::{Direct, Intermediate};
+        for (new, joined, way) in [
+            (&[Pid, Net][..], &[][..], Direct),
+            (&[], &[Net], Direct),
+            (&[], &[Pid], Intermediate),
+            (&[Pid, Time], &[], Intermediate),
+        ] {
+            assert_eq!(plan_inside(new, joined, 0, true).way, way, "new {new:?} joined {joined:?}");
         }
     }
 

@@ -236,8 +236,8 @@ fn memory_limit_kills_and_events_tell_until_the_end() {
     eventually("events watches", || watches() && registered());
     let hog = container.exec(&["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]);
     assert_eq!(hog.code(), 128 + 9, "{hog:?}");
-    let expected = json!({"type": "oom", "id": container.id}).to_string();
-    let is_oom = |line: &str| serde_json::from_str::<Value>(line).unwrap().to_string() == expected;
+    let expected = json!({"type": "oom", "id": container.id});
+    let is_oom = |line: &str| serde_json::from_str::<Value>(line).unwrap() == expected;
     eventually("the event is told", || events.stdout().lines().any(is_oom));
     let most = number(&stats(&container)["memory"]["usage"]["max"]);
     assert!(most > 23 * MIB && most <= 24 * MIB, "{most}");

@@ -1,5 +1,7 @@
 //! The compiler against an interpreter of its output, and its checks.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests, which a fuzzer shares")]
+
 #[cfg(test)]
 mod checks;
 mod evaluate;

@@ -26,6 +26,7 @@ usage: oci-conformance --runtime PATH [--filter TEXT] [--format summary|tap|juni
   --coverage       the requirements of the specification, and which have a test
   --clean          remove what runs left on the host that were killed by SIGKILL; other signals end a run cleanly
   --hide-cgroup2   the runtime refuses machines with cgroups of both versions: the second is hidden from it
+  --systemd-cgroup the runtime gets this option too, and cgroup paths in the form that it needs then
   --compare …      runs the suite on several runtimes and writes a table in markdown; a name that ends in ! is one for --hide-cgroup2
 ";
 
@@ -38,6 +39,7 @@ pub struct Options {
     expect: Option<PathBuf>,
     require: bool,
     hide_v2: bool,
+    systemd: bool,
     core: bool,
     jobs: Option<usize>,
     list: bool,
@@ -72,6 +74,7 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
             "--jobs" => options.jobs = Some(value()?.parse().map_err(|error| Failure(format!("--jobs: {error}")))?),
             "--compare" => options.compare.push(value()?),
             "--hide-cgroup2" => options.hide_v2 = true,
+            "--systemd-cgroup" => options.systemd = true,
             "--require" => options.require = true,
             "--core" => options.core = true,
             "--list" => options.list = true,
@@ -121,7 +124,8 @@ fn perform(options: &Options) -> Result<bool, Failure> {
     }
     let path = options.runtime.clone().ok_or("which runtime? --runtime PATH; --help shows the rest")?;
     let expectations = expectations(options.expect.as_deref(), &areas::all())?;
-    let run = runner::run(&Runtime { path, hide_v2: options.hide_v2 }, &tests, jobs, &progress)?;
+    let runtime = Runtime { path, hide_v2: options.hide_v2, systemd: options.systemd };
+    let run = runner::run(&runtime, &tests, jobs, &progress)?;
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
@@ -155,7 +159,7 @@ fn compared(word: &str) -> Result<compare::Compared, Failure> {
         return Err(Failure(format!("--compare {word}: write NAME=PATH or NAME=PATH=EXPECT-FILE")));
     };
     let expectations = expectations(parts.next().map(std::path::Path::new), &areas::all())?;
-    let runtime = Runtime { path: find_program(path)?, hide_v2: name.ends_with('!') };
+    let runtime = Runtime { path: find_program(path)?, hide_v2: name.ends_with('!'), systemd: false };
     Ok(compare::Compared { name: name.trim_end_matches('!').to_owned(), runtime, expectations })
 }
 

@@ -144,6 +144,7 @@ fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Resu
         .arg("one")
         .args([test.id, &tag])
         .args([&runtime.path, work.directory()])
+        .args(runtime.systemd.then_some("systemd"))
         .env("OCI_CONFORMANCE_TAG", &tag)
         .stdin(Stdio::null())
         .stdout(fs::File::create(lab.path("verdict"))?)
@@ -176,10 +177,12 @@ fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Resu
     Ok(outcome)
 }
 
-/// `one ID TAG RUNTIME DIRECTORY`: the process of one test.
+/// `one ID TAG RUNTIME DIRECTORY [systemd]`: the process of one test.
 pub fn one(args: &[String]) -> ExitCode {
-    let [id, tag, runtime, directory] = args else { return ExitCode::from(2) };
+    let [id, tag, runtime, directory, manager @ ..] = args else { return ExitCode::from(2) };
     let directory = Path::new(directory);
+    // What is hidden is hidden from the whole run already.
+    let runtime = Runtime { path: runtime.into(), hide_v2: false, systemd: !manager.is_empty() };
     let verdict = prepared(runtime, tag, directory).and_then(|lab| {
         let test = areas::all().into_iter().find(|test| test.id == id).ok_or("no such test")?;
         let verdict = (test.run)(&lab);
@@ -199,9 +202,8 @@ pub fn one(args: &[String]) -> ExitCode {
 }
 
 /// The process adopts the container's, and ends with the runner.
-fn prepared(runtime: &str, tag: &str, directory: &Path) -> Result<Lab, Failure> {
+fn prepared(runtime: Runtime, tag: &str, directory: &Path) -> Result<Lab, Failure> {
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-    // What is hidden is hidden from the whole run already.
-    Lab::new(Runtime { path: runtime.into(), hide_v2: false }, directory, tag, &directory.join("probe"))
+    Lab::new(runtime, directory, tag, &directory.join("probe"))
 }

@@ -42,6 +42,12 @@ pub(super) fn of_scope(scope: &Scope, resources: &Resources, version: Version, p
     let io = if version == Version::V2 { "IOAccounting" } else { "BlockIOAccounting" };
     set(&mut all, 230, io, Value::Bool(true));
     all.extend(of_resources(resources, version)?);
+    // systemd writes memory.oom.group by this whenever it writes another file of the controller, and lets nobody change
+    // it later.
+    if let Some(group) = resources.unified.iter().find(|entry| entry.file == "memory.oom.group") {
+        let policy = if group.value.trim() == "1" { "kill" } else { "continue" };
+        set(&mut all, 253, "OOMPolicy", Value::text(policy));
+    }
     all.retain(|entry| !scope.properties.iter().any(|asked| asked.name == entry.property.name));
     all.extend(scope.properties.iter().map(|asked| UnitProperty { property: asked.clone(), since: ALWAYS }));
     Ok(all)
@@ -375,6 +381,16 @@ mod tests {
             show(&undo(&changed, &before)),
             ["MemoryMax=5", "MemoryLow=0", "CPUWeight=infinity", "AllowedCPUs="]
         );
+    }
+
+    #[test]
+    fn of_scope_kills_as_a_group_what_the_kernel_shall() {
+        for (value, expected) in [("1", "OOMPolicy=kill"), ("0", "OOMPolicy=continue")] {
+            let json = format!(r#"{{"unified":{{"memory.oom.group":"{value}"}}}}"#);
+            let (resources, _) = Resources::new(&serde_json::from_str(&json).unwrap()).unwrap();
+            let all = of_scope(&Scope::default(), &resources, Version::V2, 42).unwrap();
+            assert!(all.iter().map(line).any(|line| line == expected), "{expected}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Runtime {
     pub hide_v2: bool,
     /// Cgroups are systemd's to make.
     pub systemd: bool,
+    /// Seconds for one test.
+    pub limit: u64,
 }
 
 impl Runtime {

@@ -359,7 +359,7 @@ mod tests {
         let after = of(r#"{"memory":{"limit":6,"reservation":1},"pids":{"limit":7},"cpu":{"shares":5,"cpus":"0"}}"#);
         let changed = changed(&before, after);
         let show = |list: &[UnitProperty]| list.iter().map(line).collect::<Vec<_>>();
-        assert_eq!(show(&changed), ["MemoryMax=6", "MemoryLow=1", "CPUWeight=1", "AllowedCPUs=01"]);
+        assert_eq!(show(&changed), ["MemoryMax=6", "MemoryLow=1", "CPUWeight=2", "AllowedCPUs=01"]);
         assert_eq!(
             show(&undo(&changed, &before)),
             ["MemoryMax=5", "MemoryLow=0", "CPUWeight=infinity", "AllowedCPUs="]

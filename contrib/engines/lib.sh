@@ -34,7 +34,8 @@ prepare() {
     dir=$(mktemp -d)
     # Roots of other users' containers are looked up in it.
     chmod 711 "$dir"
-    name=check-$$
+    # Not `name`: that is a title in pass, fail and verdict, and in what they call.
+    mark=check-$$
     mkdir "$dir/bin" "$dir/shared"
     echo 'on the host' >"$dir/shared/file"
     wrapper=$dir/bin/runc
@@ -118,7 +119,7 @@ eventually() {
 on_terminal() {
     local function
     while read -r function; do export -f "${function?}"; done < <(compgen -A function)
-    export dir image name rootless user_id
+    export dir image mark rootless user_id
     # Twice a carriage return: from the terminal inside, and from the one around it.
     # script starts $SHELL, which must be one that passes functions on.
     SHELL=$(command -v bash) script --quiet --return \
@@ -137,7 +138,7 @@ piped() {
 # The calls without their paths and ids, each kind once: what an engine asks of a runtime.
 kinds_of_calls() {
     sed -E "s#${dir}[^ ]*#…#g; s#/(run|tmp|var)/[^ ]*#…#g; s#/proc/[^ ]*#…#g; s/ [0-9a-f]{64}( |\$)/ ID\\1/g
-        s/ (fore|back|miss|opt|acc|$name)[^ ]*\$/ ID/" "$dir/calls" | sort | uniq -c
+        s/ (fore|back|miss|opt|acc|$mark)[^ ]*\$/ ID/" "$dir/calls" | sort | uniq -c
 }
 
 # Each command and flag in the record is one that the runtime's own help tells of.
@@ -192,7 +193,7 @@ kill_by_path() {
 remove_traces() {
     awk -v dir="$dir/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | tac | xargs -r umount -l
     # The parent of the containers' cgroups is the engine's, and it leaves it.
-    find /sys/fs/cgroup -depth -type d -path "*/$name*" -exec rmdir {} + 2>/dev/null || true
+    find /sys/fs/cgroup -depth -type d \( -path "*/$mark" -o -path "*/$mark/*" \) -exec rmdir {} + 2>/dev/null || true
     rm -rf "$dir"
 }
 

@@ -40,6 +40,19 @@ prepare() {
     echo 'on the host' >"$dir/shared/file"
     wrapper=$dir/bin/runc
     write_wrapper
+    mount_hierarchies
+}
+
+# A hierarchy of cgroups that somebody mounted elsewhere is one that every process is in, and containerd's shim measures
+# nothing when it cannot find one of them.
+mount_hierarchies() {
+    local number controllers
+    while IFS=: read -r number controllers _; do
+        if [[ -n $controllers ]] && ! grep -qE " - cgroup [^ ]+ ([^ ]*,)?$controllers(,|\$)" /proc/self/mountinfo; then
+            mkdir -p "$dir/cgroup/$number"
+            mount -t cgroup -o "$controllers" cgroup "$dir/cgroup/$number"
+        fi
+    done </proc/self/cgroup
 }
 
 # The names of the environment's variables are on record too. NUL would not survive a shell: one call a line, its
@@ -189,12 +202,21 @@ kill_by_path() {
     done
 }
 
-# Mounts below the directory, cgroups of the name, the directory.
+# Cgroups of the name, mounts below the directory, the directory. The parent of the containers' cgroups is the engine's,
+# and it leaves it. What has just been killed is still in its cgroup for a moment. The file has more names, if an engine
+# cannot be told of the parent.
 remove_traces() {
+    eventually no_cgroup || echo "some cgroups named $mark could not be removed" >&2
     awk -v dir="$dir/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | tac | xargs -r umount -l
-    # The parent of the containers' cgroups is the engine's, and it leaves it.
-    find /sys/fs/cgroup -depth -type d \( -path "*/$mark" -o -path "*/$mark/*" \) -exec rmdir {} + 2>/dev/null || true
     rm -rf "$dir"
+}
+
+no_cgroup() {
+    local -a left names=("$mark")
+    [[ ! -e $dir/cgroups ]] || mapfile -t -O 1 names <"$dir/cgroups"
+    mapfile -t left < <(find /sys/fs/cgroup "$dir/cgroup" -depth -type d 2>/dev/null |
+        grep -E "/($(tr ' ' '|' <<<"${names[*]}"))(/|\$)")
+    ((${#left[@]} == 0)) || rmdir "${left[@]}" 2>/dev/null
 }
 
 # shown at the end of each check

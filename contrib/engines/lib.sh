@@ -55,8 +55,7 @@ mount_hierarchies() {
     done </proc/self/cgroup
 }
 
-# The names of the environment's variables are on record too. NUL would not survive a shell: one call a line, its
-# words quoted when they hold a space.
+# NUL would not survive a shell: one call a line, its words quoted when they hold a space.
 write_wrapper() {
     cat >"$wrapper" <<END
 #!/bin/sh
@@ -132,7 +131,7 @@ eventually() {
 on_terminal() {
     local function
     while read -r function; do export -f "${function?}"; done < <(compgen -A function)
-    export dir image mark rootless user_id
+    export dir image mark
     # Twice a carriage return: from the terminal inside, and from the one around it.
     # script starts $SHELL, which must be one that passes functions on.
     SHELL=$(command -v bash) script --quiet --return \

@@ -19,7 +19,7 @@ pub fn perform(words: &[&str]) -> Value {
         ["read", path] => answer(fs::read(path).map(|bytes| json!({"text": String::from_utf8_lossy(&bytes)}))),
         ["write", path, text] => answer(write_existing(path, text).map(|()| json!({}))),
         ["create", path] => answer(fs::write(path, "").map(|()| json!({}))),
-        ["list", path] => answer(fs::read_dir(path).map(|_| json!({"names": names(path)}))),
+        ["list", path] => answer(fs::read_dir(path).map(|_| json!({"names": super::facts::names(path)}))),
         ["mkdir", path] => answer(fs::create_dir(path).map(|()| json!({}))),
         ["unlink", path] => answer(fs::remove_file(path).map(|()| json!({}))),
         ["readlink", path] => answer(fs::read_link(path).map(|target| json!({"text": target}))),
@@ -83,14 +83,6 @@ fn answer(result: std::io::Result<Value>) -> Value {
         Ok(value) => value,
         Err(error) => json!({"errno": error.raw_os_error().unwrap_or(0), "error": error.to_string()}),
     }
-}
-
-/// Sorted names in a directory.
-pub fn names(path: &str) -> Vec<String> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 fn describe(data: &fs::Metadata) -> Value {

@@ -34,15 +34,28 @@ prepare() {
     dir=$(mktemp -d)
     # Roots of other users' containers are looked up in it.
     chmod 711 "$dir"
-    name=check-$$
+    # Not `name`: that is a title in pass, fail and verdict, and in what they call.
+    mark=check-$$
     mkdir "$dir/bin" "$dir/shared"
     echo 'on the host' >"$dir/shared/file"
     wrapper=$dir/bin/runc
     write_wrapper
+    mount_hierarchies
 }
 
-# The names of the environment's variables are on record too. NUL would not survive a shell: one call a line, its
-# words quoted when they hold a space.
+# A hierarchy of cgroups that somebody mounted elsewhere is one that every process is in, and containerd's shim measures
+# nothing when it cannot find one of them.
+mount_hierarchies() {
+    local number controllers
+    while IFS=: read -r number controllers _; do
+        if [[ -n $controllers ]] && ! grep -qE " - cgroup [^ ]+ ([^ ]*,)?$controllers(,|\$)" /proc/self/mountinfo; then
+            mkdir -p "$dir/cgroup/$number"
+            mount -t cgroup -o "$controllers" cgroup "$dir/cgroup/$number"
+        fi
+    done </proc/self/cgroup
+}
+
+# NUL would not survive a shell: one call a line, its words quoted when they hold a space.
 write_wrapper() {
     cat >"$wrapper" <<END
 #!/bin/sh
@@ -118,7 +131,7 @@ eventually() {
 on_terminal() {
     local function
     while read -r function; do export -f "${function?}"; done < <(compgen -A function)
-    export dir image name rootless user_id
+    export dir image mark
     # Twice a carriage return: from the terminal inside, and from the one around it.
     # script starts $SHELL, which must be one that passes functions on.
     SHELL=$(command -v bash) script --quiet --return \
@@ -137,7 +150,7 @@ piped() {
 # The calls without their paths and ids, each kind once: what an engine asks of a runtime.
 kinds_of_calls() {
     sed -E "s#${dir}[^ ]*#…#g; s#/(run|tmp|var)/[^ ]*#…#g; s#/proc/[^ ]*#…#g; s/ [0-9a-f]{64}( |\$)/ ID\\1/g
-        s/ (fore|back|miss|opt|acc|$name)[^ ]*\$/ ID/" "$dir/calls" | sort | uniq -c
+        s/ (fore|back|miss|opt|acc|$mark)[^ ]*\$/ ID/" "$dir/calls" | sort | uniq -c
 }
 
 # Each command and flag in the record is one that the runtime's own help tells of.
@@ -188,12 +201,21 @@ kill_by_path() {
     done
 }
 
-# Mounts below the directory, cgroups of the name, the directory.
+# Cgroups of the name, mounts below the directory, the directory. The parent of the containers' cgroups is the engine's,
+# and it leaves it. What has just been killed is still in its cgroup for a moment. The file has more names, if an engine
+# cannot be told of the parent.
 remove_traces() {
+    eventually no_cgroup || echo "some cgroups named $mark could not be removed" >&2
     awk -v dir="$dir/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | tac | xargs -r umount -l
-    # The parent of the containers' cgroups is the engine's, and it leaves it.
-    find /sys/fs/cgroup -depth -type d -path "*/$name*" -exec rmdir {} + 2>/dev/null || true
     rm -rf "$dir"
+}
+
+no_cgroup() {
+    local -a left names=("$mark")
+    [[ ! -e $dir/cgroups ]] || mapfile -t -O 1 names <"$dir/cgroups"
+    mapfile -t left < <(find /sys/fs/cgroup "$dir/cgroup" -depth -type d 2>/dev/null |
+        grep -E "/($(tr ' ' '|' <<<"${names[*]}"))(/|\$)")
+    ((${#left[@]} == 0)) || rmdir "${left[@]}" 2>/dev/null
 }
 
 # shown at the end of each check

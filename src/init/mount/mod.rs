@@ -14,7 +14,7 @@ pub(crate) mod sources;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use rustix::fs::{CWD, fstat, readlinkat, symlinkat};
 use rustix::io::Errno;
@@ -26,7 +26,7 @@ use place::{Target, Tree};
 use sources::Sources;
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::fs::{Links, PROC_MAGIC, Root, fs_magic, is_directory};
+use crate::fs::{FileId, Links, PROC_MAGIC, Root, fs_magic, is_directory};
 use crate::plan::mounts::{MountPlan, MountSource};
 use crate::plan::rootfs::RootfsPlan;
 
@@ -91,7 +91,17 @@ impl<'a> Entry<'a> {
                 return Ok(self.target(fd, Links::FollowParents));
             }
         }
-        Ok(self.target(self.root.make_dir_all(path)?, self.links()))
+        // In most cases there is no link on the way, and a path of names alone is what it says.
+        if path.components().skip(1).all(|part| matches!(part, Component::Normal(_)))
+            && let Ok(Some(fd)) = self.root.resolve_directory(path, Links::Refuse)
+        {
+            return Ok(self.target(fd, self.links()));
+        }
+        let fd = self.root.make_dir_all(path)?;
+        if path.parent().is_some() && FileId::of(fd.as_fd())? == FileId::of(self.root.as_fd())? {
+            return Err(Error::new(Kind::Config, "its links lead to the root itself"));
+        }
+        Ok(self.target(fd, self.links()))
     }
 
     /// The destination of procfs and sysfs: reached through no symbolic link, or what is set and masked below it

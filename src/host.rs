@@ -2,8 +2,10 @@
 //!
 //! Used by `plan` (as data), `container`, `cgroup` and `features`.
 
+use std::num::ParseIntError;
+
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs};
-use nix::unistd::{getegid, geteuid};
+use nix::sys::stat::stat;
 use rustix::thread::{CapabilitySet, capability_is_in_bounding_set};
 
 use crate::error::{Context, Error, Kind, Result};
@@ -37,12 +39,12 @@ pub(crate) struct HostFacts {
 impl HostFacts {
     /// Asks the kernel. `rootless` is what the caller was told (`--rootless`); `None` finds it out.
     pub fn gather(rootless: Option<bool>) -> Result<HostFacts> {
-        let euid = geteuid().as_raw();
-        let in_user_namespace = !is_identity(&read("/proc/self/uid_map")?);
         let status = read("/proc/self/status")?;
+        let euid = effective(&status, "Uid:")?;
+        let in_user_namespace = !is_initial_namespace() && !is_identity(&read("/proc/self/uid_map")?);
         Ok(HostFacts {
             euid,
-            egid: getegid().as_raw(),
+            egid: effective(&status, "Gid:")?,
             rootless: rootless.unwrap_or(euid != 0 || in_user_namespace),
             cgroup: cgroup_layout(),
             last_capability: last_capability(),
@@ -61,11 +63,29 @@ fn read(path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A mask of /proc/PID/status (proc_pid_status(5)), which has all of them at the price of one call.
-fn mask(status: &str, field: &str) -> Result<u64> {
-    let mask = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default().trim();
-    u64::from_str_radix(mask, 16)
-        .map_err(|error| Error::new(Kind::System, format!("read {field} in /proc/self/status: {error}")))
+/// A field of /proc/PID/status (proc_pid_status(5)), which has all of them at the price of one read.
+fn field<'s>(status: &'s str, name: &str) -> &'s str {
+    status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
+}
+
+fn mask(status: &str, name: &str) -> Result<u64> {
+    u64::from_str_radix(field(status, name), 16).map_err(|error| unreadable(name, error))
+}
+
+/// The second of the four ids in the line: real, effective, saved, file system.
+fn effective(status: &str, name: &str) -> Result<u32> {
+    let id = field(status, name).split_whitespace().nth(1).unwrap_or_default();
+    id.parse().map_err(|error| unreadable(name, error))
+}
+
+fn unreadable(name: &str, error: ParseIntError) -> Error {
+    Error::new(Kind::System, format!("read {name} in /proc/self/status: {error}"))
+}
+
+/// Whether this is the first user namespace, which has an inode number of its own (PROC_USER_INIT_INO of the kernel's
+/// proc_ns.h, since Linux 3.8).
+fn is_initial_namespace() -> bool {
+    stat("/proc/self/ns/user").is_ok_and(|namespace| namespace.st_ino == 0xEFFF_FFFD)
 }
 
 /// The map of the initial user namespace: every id to itself (user_namespaces(7)).
@@ -107,12 +127,15 @@ pub(crate) enum CgroupLayout {
 
 #[cfg(test)]
 mod tests {
+    use nix::unistd::{getegid, geteuid};
+
     use super::*;
 
     #[test]
     fn gather_agrees_with_the_kernel() {
         let facts = HostFacts::gather(None).unwrap();
-        assert_eq!(facts.euid, geteuid().as_raw());
+        assert_eq!((facts.euid, facts.egid), (geteuid().as_raw(), getegid().as_raw()));
+        assert_eq!(facts.in_user_namespace, !is_identity(&std::fs::read_to_string("/proc/self/uid_map").unwrap()));
         let highest = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
         assert_eq!(highest.trim(), facts.last_capability.to_string());
         assert_eq!(facts.effective_capabilities >> (facts.last_capability + 1), 0, "{facts:?}");

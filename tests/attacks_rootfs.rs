@@ -48,6 +48,25 @@ fn climbing(path: &Path) -> std::path::PathBuf {
     Path::new("../../../../../../../../../..").join(path.strip_prefix("/").unwrap())
 }
 
+/// A volume over the root would hide what is masked later, and be what the container calls its image.
+#[test]
+fn attack_10_destination_that_links_make_the_root_is_refused() {
+    let lab = Lab::new();
+    own_mounts();
+    let volume = lab.path("volume");
+    fs::create_dir(&volume).unwrap();
+    for (target, destination) in [("/", "/data"), ("../..", "/data"), ("/", "/data/data"), (".", "/data/../data")] {
+        let mount = json!({"destination": destination, "source": volume, "options": ["bind"]});
+        let bundle = lab.bundle(|c| add_mount(c, mount));
+        symlink(target, bundle.root("data")).unwrap();
+        lab.run(&bundle).fails_any(
+            1,
+            &["its links lead to the root itself", "no such file or directory", "No such file or directory"],
+        );
+        lab.assert_clean();
+    }
+}
+
 /// CVE-2019-16884, CVE-2019-19921, CVE-2023-27561, CVE-2023-28642.
 #[test]
 fn attack_3_proc_or_sys_as_a_symlink_is_refused() {

@@ -189,6 +189,10 @@ fn chrooted(root: &Path, volumes: &[PathBuf], entries: &[Entry]) -> Option<Place
     std::env::set_current_dir("/").unwrap();
     for (entry, tree) in entries.iter().zip(&trees) {
         make(Path::new(&entry.destination), entry.file).ok()?;
+        // What only the image's links make the root is refused, whatever the kernel would do.
+        if fs::canonicalize(&entry.destination).ok()? == Path::new("/") {
+            return None;
+        }
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
         move_mount(tree, "", rustix::fs::CWD, &entry.destination, flags).ok()?;
     }

@@ -40,6 +40,7 @@ FAMILIES = {
 BIG_ENDIAN = ("SCMP_ARCH_S390X",)
 # arm's private calls begin here: they do not tell how far a profile's knowledge goes.
 ARM_PRIVATE = 0x0F0000
+X32_BIT = 0x40000000
 OPERATORS = {
     "SCMP_CMP_NE": seccomp.NE,
     "SCMP_CMP_LT": seccomp.LT,
@@ -107,8 +108,16 @@ def compile_profile(profile):
         file.seek(0)
         program = file.read()
     if listed and listed[0] in BIG_ENDIAN:
-        program = b"".join(struct.pack("<HBBI", *i) for i in struct.iter_unpack(">HBBI", program))
+        program = b"".join(map(swap, struct.iter_unpack(">HBBI", program)))
     return stub(profile, listed) + program
+
+
+def swap(instruction):
+    """To this machine's order of bytes, in which libseccomp leaves some actions."""
+    code, jump_true, jump_false, value = instruction
+    if code & 7 == 6 and (value >> 16 not in (0, 3, 5, 0x7FC0, 0x7FF0, 0x7FFC, 0x7FFF, 0x8000) or 0 < value < 0x10000):
+        value = int.from_bytes(value.to_bytes(4, "big"), "little")
+    return struct.pack("<HBBI", code, jump_true, jump_false, value)
 
 
 def stub(profile, listed):
@@ -121,7 +130,7 @@ def stub(profile, listed):
         arch, audit = ARCHITECTURES[word]
         # Multiplexed calls resolve to the multiplexer; most have numbers of their own, too.
         numbers = [resolve(arch, name) for name in names] + [DIRECT.get((word, name), -1) for name in names]
-        last = max((number for number in numbers if number < ARM_PRIVATE), default=-1)
+        last = max((number for number in numbers if number & ~X32_BIT < ARM_PRIVATE), default=-1)
         if last < 0:
             continue
         body = [(0x20, 0, 0, 0)]

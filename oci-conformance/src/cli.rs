@@ -22,10 +22,12 @@ usage: oci-conformance --runtime PATH [--filter TEXT] [--format summary|tap|juni
   --require        a test whose needs are not there fails
   --core           leave the extensions out
   --jobs N         how many tests run at once; the number of processors unless told
+  --limit SECONDS  for one test; 25 unless told
   --list           the tests, with their clauses and needs
   --coverage       the requirements of the specification, and which have a test
   --clean          remove what runs left on the host that were killed by SIGKILL; other signals end a run cleanly
   --hide-cgroup2   the runtime refuses machines with cgroups of both versions: the second is hidden from it
+  --systemd-cgroup the runtime gets this option too, and cgroup paths in the form that it needs then
   --compare …      runs the suite on several runtimes and writes a table in markdown; a name that ends in ! is one for --hide-cgroup2
 ";
 
@@ -38,8 +40,10 @@ pub struct Options {
     expect: Option<PathBuf>,
     require: bool,
     hide_v2: bool,
+    systemd: bool,
     core: bool,
     jobs: Option<usize>,
+    limit: Option<u64>,
     list: bool,
     coverage: bool,
     clean: bool,
@@ -70,8 +74,10 @@ fn parse(args: &[String]) -> Result<Options, Failure> {
             "--format" => options.format = value()?.parse()?,
             "--expect" => options.expect = Some(value()?.into()),
             "--jobs" => options.jobs = Some(value()?.parse().map_err(|error| Failure(format!("--jobs: {error}")))?),
+            "--limit" => options.limit = Some(value()?.parse().map_err(|error| Failure(format!("--limit: {error}")))?),
             "--compare" => options.compare.push(value()?),
             "--hide-cgroup2" => options.hide_v2 = true,
+            "--systemd-cgroup" => options.systemd = true,
             "--require" => options.require = true,
             "--core" => options.core = true,
             "--list" => options.list = true,
@@ -121,7 +127,13 @@ fn perform(options: &Options) -> Result<bool, Failure> {
     }
     let path = options.runtime.clone().ok_or("which runtime? --runtime PATH; --help shows the rest")?;
     let expectations = expectations(options.expect.as_deref(), &areas::all())?;
-    let run = runner::run(&Runtime { path, hide_v2: options.hide_v2 }, &tests, jobs, &progress)?;
+    let runtime = Runtime {
+        path,
+        hide_v2: options.hide_v2,
+        systemd: options.systemd,
+        limit: options.limit.unwrap_or(runner::LIMIT),
+    };
+    let run = runner::run(&runtime, &tests, jobs, &progress)?;
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
@@ -155,7 +167,8 @@ fn compared(word: &str) -> Result<compare::Compared, Failure> {
         return Err(Failure(format!("--compare {word}: write NAME=PATH or NAME=PATH=EXPECT-FILE")));
     };
     let expectations = expectations(parts.next().map(std::path::Path::new), &areas::all())?;
-    let runtime = Runtime { path: find_program(path)?, hide_v2: name.ends_with('!') };
+    let runtime =
+        Runtime { path: find_program(path)?, hide_v2: name.ends_with('!'), systemd: false, limit: runner::LIMIT };
     Ok(compare::Compared { name: name.trim_end_matches('!').to_owned(), runtime, expectations })
 }
 

@@ -16,6 +16,10 @@ pub struct Runtime {
     pub path: PathBuf,
     /// It refuses machines with controllers in cgroups of both versions, so it does not get to see the second.
     pub hide_v2: bool,
+    /// Cgroups are systemd's to make.
+    pub systemd: bool,
+    /// Seconds for one test.
+    pub limit: u64,
 }
 
 impl Runtime {
@@ -99,7 +103,8 @@ impl Lab {
     /// A command of the runtime.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.runtime.path);
-        command.arg("--root").arg(self.state_directory()).args(arguments);
+        command.arg("--root").arg(self.state_directory());
+        command.args(self.runtime.systemd.then_some("--systemd-cgroup")).args(arguments);
         command.env("OCI_CONFORMANCE_TAG", &self.tag).stdin(Stdio::null()).current_dir(&self.directory);
         command
     }
@@ -132,7 +137,11 @@ impl Lab {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
             _ => {}
         }
-        fs::write(bundle.join("config.json"), serde_json::to_vec_pretty(config)?)?;
+        let mut config = config.clone();
+        if self.runtime.systemd {
+            name_unit(&mut config);
+        }
+        fs::write(bundle.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
         Ok(Container::new(self, format!("{}-{name}", self.tag), bundle))
     }
 
@@ -205,5 +214,15 @@ impl Lab {
         }
         let left = crate::leaks::find_patiently(self);
         if left.is_empty() { Ok(()) } else { Err(Failure(format!("the failed create left: {}", left.join("; ")))) }
+    }
+}
+
+/// An absolute cgroupsPath, in the form that runtimes take when systemd makes the cgroup: slice, prefix and name.
+fn name_unit(config: &mut Value) {
+    let place = config.pointer_mut("/linux/cgroupsPath");
+    if let Some(place) = place
+        && let Some(name) = place.as_str().and_then(|path| path.strip_prefix('/'))
+    {
+        *place = Value::from(format!("system.slice:ocic:{name}"));
     }
 }

@@ -24,6 +24,8 @@ pub enum Need {
     /// The runtime claims this version of the specification, 1.N, in which the property first appears: a runtime of an
     /// earlier version is right to ignore it.
     Spec(u32),
+    /// The runtime makes cgroups itself: systemd has no paths.
+    CgroupPaths,
     /// The machine has no resctrl file system mounted.
     NoResctrl,
 }
@@ -49,6 +51,7 @@ impl Need {
                 .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_RESOURCE)),
             Self::Features => runtime.features().is_ok(),
             Self::Spec(minor) => runtime.spec_minor().is_none_or(|claimed| claimed >= minor),
+            Self::CgroupPaths => !runtime.systemd,
             Self::NoResctrl => {
                 !std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| text.contains(" - resctrl "))
             }
@@ -68,6 +71,7 @@ impl Need {
             Self::SysResource => "CAP_SYS_RESOURCE".into(),
             Self::Features => "the runtime's command features".into(),
             Self::Spec(minor) => format!("a runtime of specification 1.{minor}"),
+            Self::CgroupPaths => "cgroups that the runtime makes itself".into(),
             Self::NoResctrl => "no resctrl file system".into(),
         }
     }

@@ -13,8 +13,8 @@ use crate::suite::{Failure, Test};
 use crate::work::{self, Work};
 use crate::{areas, leaks, sys};
 
-/// One test may take this long.
-const LIMIT: Duration = Duration::from_secs(25);
+/// Seconds that one test may take, unless told.
+pub const LIMIT: u64 = 25;
 
 /// How a test ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,12 +144,14 @@ fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Resu
         .arg("one")
         .args([test.id, &tag])
         .args([&runtime.path, work.directory()])
+        .args(runtime.systemd.then_some("systemd"))
         .env("OCI_CONFORMANCE_TAG", &tag)
         .stdin(Stdio::null())
         .stdout(fs::File::create(lab.path("verdict"))?)
         .stderr(fs::File::create(lab.path("panic"))?)
         .spawn()?;
-    let end = Instant::now() + LIMIT;
+    let limit = Duration::from_secs(runtime.limit);
+    let end = Instant::now() + limit;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break Some(status);
@@ -167,7 +169,7 @@ fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Resu
         leaks::remove(&lab.tag);
     }
     let outcome = match status {
-        None => Outcome::Failed(format!("no end after {} s", LIMIT.as_secs())),
+        None => Outcome::Failed(format!("no end after {} s", limit.as_secs())),
         Some(status) if status.success() && left.is_empty() => Outcome::Passed,
         Some(status) if status.success() => Outcome::Failed(format!("left behind: {}", left.join("; "))),
         Some(_) => Outcome::Failed(format!("{}{}", said("verdict"), said("panic"))),
@@ -176,10 +178,12 @@ fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Resu
     Ok(outcome)
 }
 
-/// `one ID TAG RUNTIME DIRECTORY`: the process of one test.
+/// `one ID TAG RUNTIME DIRECTORY [systemd]`: the process of one test.
 pub fn one(args: &[String]) -> ExitCode {
-    let [id, tag, runtime, directory] = args else { return ExitCode::from(2) };
+    let [id, tag, runtime, directory, manager @ ..] = args else { return ExitCode::from(2) };
     let directory = Path::new(directory);
+    // What is hidden is hidden from the whole run already.
+    let runtime = Runtime { path: runtime.into(), hide_v2: false, systemd: !manager.is_empty(), limit: LIMIT };
     let verdict = prepared(runtime, tag, directory).and_then(|lab| {
         let test = areas::all().into_iter().find(|test| test.id == id).ok_or("no such test")?;
         let verdict = (test.run)(&lab);
@@ -199,9 +203,8 @@ pub fn one(args: &[String]) -> ExitCode {
 }
 
 /// The process adopts the container's, and ends with the runner.
-fn prepared(runtime: &str, tag: &str, directory: &Path) -> Result<Lab, Failure> {
+fn prepared(runtime: Runtime, tag: &str, directory: &Path) -> Result<Lab, Failure> {
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-    // What is hidden is hidden from the whole run already.
-    Lab::new(Runtime { path: runtime.into(), hide_v2: false }, directory, tag, &directory.join("probe"))
+    Lab::new(runtime, directory, tag, &directory.join("probe"))
 }

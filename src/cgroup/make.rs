@@ -11,7 +11,7 @@ use super::apply;
 use super::layout::{self, Mounted};
 use super::record::{Hierarchy, Record, Version};
 use super::setting::{self, Missing, Setting, Translation};
-use super::{devices, file, freeze, owner, scope};
+use super::{devices, file, freeze, owner, processes, scope};
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::host::HostFacts;
 use crate::plan::resources::{CgroupManager, CgroupPath, CgroupPlan, Resources};
@@ -155,13 +155,15 @@ fn is_refusal(error: &Error) -> bool {
     error.raw_errno().is_some_and(|raw| refusals.contains(&NixErrno::from_raw(raw)))
 }
 
-/// A cgroup of somebody else's processes would be limited, frozen and killed with the container.
+/// A cgroup of somebody else's processes, also one further down, would be limited, frozen and killed with the container.
 fn refuse_in_use(record: &Record) -> Result<()> {
     for hierarchy in &record.hierarchies {
-        let path = hierarchy.directory.join("cgroup.procs");
-        let processes = file::read(&path).context(|| format!("read {}", path.display()))?;
-        if !processes.is_empty() {
-            let list: Vec<&str> = processes.lines().take(5).collect();
+        let mut found = String::new();
+        for directory in processes::tree(&hierarchy.directory)? {
+            found += &processes::read_lines(&directory)?;
+        }
+        if !found.is_empty() {
+            let list: Vec<&str> = found.lines().take(5).collect();
             return Err(Error::new(
                 Kind::System,
                 format!(
@@ -326,7 +328,10 @@ fn limit(record: &Record, resources: &Resources, rootless: bool, existed: bool) 
         return apply::apply(record, resources, existed);
     }
     if record.hierarchies.is_empty() {
-        return Ok(no_cgroup(resources, "no cgroup is delegated to this user"));
+        return Ok(no_cgroup(
+            resources,
+            "no cgroup is delegated to this user (systemd-run --user --scope --property=Delegate=yes gives one)",
+        ));
     }
     let Translation { settings, mut warnings } = apply::translate(record, resources)?;
     let (held, lost): (Vec<Setting>, Vec<Setting>) =

@@ -34,20 +34,24 @@ pub(super) fn list(record: &Record, recursive: bool) -> Result<Vec<i32>> {
 
 /// Adds the processes of `directory`. One outside of our pid namespace shows as 0 and cannot be named.
 pub(super) fn read_processes(directory: &Path, found: &mut BTreeSet<i32>) -> Result<()> {
+    let lines = read_lines(directory)?;
+    found.extend(lines.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|&pid| pid > 0));
+    Ok(())
+}
+
+/// The processes of `directory`, a number a line; nothing if it is gone.
+pub(super) fn read_lines(directory: &Path) -> Result<String> {
     for name in ["cgroup.procs", "cgroup.threads"] {
         let path = directory.join(name);
         match file::read(&path) {
-            Ok(text) => {
-                found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|&pid| pid > 0));
-                return Ok(());
-            }
-            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            Ok(text) => return Ok(text),
+            Err(Errno::NOENT | Errno::NODEV) => break,
             // A threaded v2 cgroup only lists threads; a signal to one reaches its process.
             Err(Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(errno).context(|| format!("read {}", path.display())),
         }
     }
-    Ok(())
+    Ok(String::new())
 }
 
 /// `directory` and all below it, parents first; nothing if it is gone.

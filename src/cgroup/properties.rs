@@ -3,6 +3,8 @@
 //! The files are written all the same, exactly; systemd is told so that it shows the limits and keeps them when it
 //! writes the files of all units anew.
 
+mod unified;
+
 use super::record::Version;
 use super::v2;
 use crate::error::Result;
@@ -40,6 +42,12 @@ pub(super) fn of_scope(scope: &Scope, resources: &Resources, version: Version, p
     let io = if version == Version::V2 { "IOAccounting" } else { "BlockIOAccounting" };
     set(&mut all, 230, io, Value::Bool(true));
     all.extend(of_resources(resources, version)?);
+    // systemd writes memory.oom.group by this whenever it writes another file of the controller, and lets nobody change
+    // it later.
+    if let Some(group) = resources.unified.iter().find(|entry| entry.file == "memory.oom.group") {
+        let policy = if group.value.trim() == "1" { "kill" } else { "continue" };
+        set(&mut all, 253, "OOMPolicy", Value::text(policy));
+    }
     all.retain(|entry| !scope.properties.iter().any(|asked| asked.name == entry.property.name));
     all.extend(scope.properties.iter().map(|asked| UnitProperty { property: asked.clone(), since: ALWAYS }));
     Ok(all)
@@ -62,13 +70,11 @@ pub(super) fn of_resources(resources: &Resources, version: Version) -> Result<Ve
     }
     cpu(&resources.cpu, version, &mut all);
     if let Some(limit) = resources.pids {
-        // No unit can do without any task, says systemd.
-        let limit = if limit == Limit::Value(0) { Limit::Value(1) } else { limit };
-        set(&mut all, 227, "TasksMax", number(limit));
+        set(&mut all, 227, "TasksMax", at_least_one(limit));
     }
     block_io(&resources.block_io, version, &mut all);
     for entry in &resources.unified {
-        if let Some((name, since, value)) = of_file(&entry.file, &entry.value) {
+        for (name, since, value) in unified::of_file(&entry.file, &entry.value) {
             // systemd.resource-control(5) has the specification's own field under the same name: the file wins.
             all.retain(|other| other.property.name != name);
             set(&mut all, since, name, value);
@@ -107,10 +113,17 @@ fn number(limit: Limit) -> Value {
     })
 }
 
+/// No unit can do without any task or memory, says systemd.
+fn at_least_one(limit: Limit) -> Value {
+    number(if limit == Limit::Value(0) { Limit::Value(1) } else { limit })
+}
+
 fn cpu(cpu: &Cpu, version: Version, to: &mut Vec<UnitProperty>) {
     match (version, cpu.idle, cpu.shares) {
         (Version::V2, Some(true), _) => set(to, 252, "CPUWeight", Value::Uint64(0)),
         (Version::V2, _, Some(shares)) => set(to, 232, "CPUWeight", Value::Uint64(v2::weight_of_shares(shares))),
+        // Idle no more, after an update: no weight of its own.
+        (Version::V2, Some(false), None) => set(to, 252, "CPUWeight", number(Limit::Max)),
         (Version::V1, _, Some(shares)) => set(to, ALWAYS, "CPUShares", Value::Uint64(shares)),
         (_, _, None) => {}
     }
@@ -120,9 +133,8 @@ fn cpu(cpu: &Cpu, version: Version, to: &mut Vec<UnitProperty>) {
     match cpu.quota {
         Some(Limit::Max) => set(to, ALWAYS, "CPUQuotaPerSecUSec", Value::Uint64(u64::MAX)),
         Some(Limit::Value(quota)) => {
-            let period = u128::from(cpu.period.unwrap_or(DEFAULT_PERIOD));
-            let share = (u128::from(quota) * 1_000_000).div_ceil(period.max(1));
-            set(to, ALWAYS, "CPUQuotaPerSecUSec", Value::Uint64(u64::try_from(share).unwrap_or(u64::MAX)));
+            let share = rate_per_second(quota, cpu.period.unwrap_or(DEFAULT_PERIOD));
+            set(to, ALWAYS, "CPUQuotaPerSecUSec", Value::Uint64(share));
         }
         None => {}
     }
@@ -131,6 +143,12 @@ fn cpu(cpu: &Cpu, version: Version, to: &mut Vec<UnitProperty>) {
             set(to, 244, name, Value::bytes(&mask));
         }
     }
+}
+
+/// Microseconds of a second that `quota` in each `period` is.
+fn rate_per_second(quota: u64, period: u64) -> u64 {
+    let share = (u128::from(quota) * 1_000_000).div_ceil(u128::from(period.max(1)));
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 /// Microseconds, as the kernel has it.
@@ -195,42 +213,6 @@ fn per_device(major: u32, minor: u32, value: u64) -> Value {
     Value::Struct(vec![Value::Text(format!("/dev/block/{major}:{minor}")), Value::Uint64(value)])
 }
 
-/// The property behind a file of linux.resources.unified; `None` where there is none, or for a value that only the
-/// kernel understands.
-fn of_file(file: &str, value: &str) -> Option<(&'static str, u32, Value)> {
-    let value = value.trim();
-    Some(match file {
-        "memory.max" => ("MemoryMax", 231, bytes(value)?),
-        "memory.high" => ("MemoryHigh", 231, bytes(value)?),
-        "memory.low" => ("MemoryLow", 231, bytes(value)?),
-        "memory.min" => ("MemoryMin", 240, bytes(value)?),
-        "memory.swap.max" => ("MemorySwapMax", 232, bytes(value)?),
-        "memory.zswap.max" => ("MemoryZSwapMax", 253, bytes(value)?),
-        "pids.max" => ("TasksMax", 227, bytes(value)?),
-        "cpu.weight" => ("CPUWeight", 232, Value::Uint64(value.parse().ok()?)),
-        "cpuset.cpus" => ("AllowedCPUs", 244, Value::bytes(&bit_mask(value)?)),
-        "cpuset.mems" => ("AllowedMemoryNodes", 244, Value::bytes(&bit_mask(value)?)),
-        _ => return None,
-    })
-}
-
-/// memparse of the kernel, decimal: a number with one of its suffixes, or `max`.
-fn bytes(value: &str) -> Option<Value> {
-    if value == "max" {
-        return Some(number(Limit::Max));
-    }
-    let shift = match value.bytes().last()?.to_ascii_lowercase() {
-        b'k' => 10,
-        b'm' => 20,
-        b'g' => 30,
-        b't' => 40,
-        _ => 0,
-    };
-    let digits = if shift == 0 { value } else { value.get(..value.len() - 1)? };
-    let count: u64 = digits.parse().ok()?;
-    count.checked_mul(1 << shift).map(Value::Uint64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +266,7 @@ mod tests {
         assert_eq!(lines(r#"{"cpu":{"quota":-1}}"#, Version::V2), ["CPUQuotaPerSecUSec=infinity"]);
         assert_eq!(lines(r#"{"cpu":{"quota":33333}}"#, Version::V2), ["CPUQuotaPerSecUSec=333330"]);
         assert_eq!(lines(r#"{"cpu":{"idle":1,"shares":5}}"#, Version::V2), ["CPUWeight=0"]);
+        assert_eq!(lines(r#"{"cpu":{"idle":0}}"#, Version::V2), ["CPUWeight=infinity"]);
         assert_eq!(lines(r#"{"cpu":{"burst":1,"cpus":"7-3"}}"#, Version::V2), [""; 0]);
         assert_eq!(lines(r#"{"cpu":{"cpus":"99999999"}}"#, Version::V2), [""; 0]);
     }
@@ -321,7 +304,8 @@ mod tests {
     fn of_resources_unified_files_with_a_property() {
         let json = r#"{"memory":{"limit":5},"unified":{"memory.max":"max","memory.high":"1G","memory.low":"4096","memory.min":"1k",
             "memory.swap.max":"2m","memory.zswap.max":"0","pids.max":"5","cpu.weight":"7","cpuset.cpus":"1","cpuset.mems":"0",
-            "cpu.max":"1 2","memory.oom.group":"1","hugetlb.2MB.max":"1"}}"#;
+            "cpu.max":"50000 200000","memory.oom.group":"1","hugetlb.2MB.max":"1","memory.zswap.writeback":"0",
+            "io.weight":"default 50\n8:0 20","io.max":"8:0 rbps=1 wiops=max\n8:16 rbps=2"}}"#;
         let mut found = lines(json, Version::V2);
         found.sort();
         assert_eq!(
@@ -329,17 +313,50 @@ mod tests {
             [
                 "AllowedCPUs=02",
                 "AllowedMemoryNodes=01",
+                "CPUQuotaPerSecUSec=250000",
+                "CPUQuotaPeriodUSec=200000",
                 "CPUWeight=7",
+                "IODeviceWeight=/dev/block/8:0:20",
+                "IOReadBandwidthMax=/dev/block/8:0:1 /dev/block/8:16:2",
+                "IOWeight=50",
+                "IOWriteIOPSMax=/dev/block/8:0:infinity",
                 "MemoryHigh=1073741824",
                 "MemoryLow=4096",
                 "MemoryMax=infinity",
                 "MemoryMin=1024",
                 "MemorySwapMax=2097152",
                 "MemoryZSwapMax=0",
+                "MemoryZSwapWriteback=false",
                 "TasksMax=5",
             ]
         );
-        assert_eq!(lines(r#"{"unified":{"memory.high":"0x10"}}"#, Version::V2), [""; 0]);
+    }
+
+    #[test]
+    fn of_resources_unified_values_are_what_systemd_takes() {
+        for (file, value, expected) in [
+            ("pids.max", "0", vec!["TasksMax=1"]),
+            ("memory.high", "0", vec!["MemoryHigh=1"]),
+            ("memory.low", "0", vec!["MemoryLow=0"]),
+            ("cpu.max", "max", vec!["CPUQuotaPerSecUSec=infinity"]),
+            ("cpu.max", "25000", vec!["CPUQuotaPerSecUSec=250000"]),
+            ("cpu.idle", "1", vec!["CPUWeight=0"]),
+            ("io.weight", "7", vec!["IOWeight=7"]),
+            // For the kernel to refuse or to understand.
+            ("memory.high", "0x10", vec![]),
+            ("cpu.weight", "10001", vec![]),
+            ("cpu.max", "0", vec![]),
+            ("cpu.max", "1 2 3", vec![]),
+            ("cpu.idle", "2", vec![]),
+            ("io.weight", "8:0 0", vec![]),
+            ("io.weight", "other 5", vec![]),
+            ("io.max", "8 rbps=1", vec![]),
+            ("io.max", "8:0 rbps", vec![]),
+            ("io.max", "8:0 what=1", vec![]),
+        ] {
+            let json = format!(r#"{{"unified":{{"{file}":"{value}"}}}}"#);
+            assert_eq!(lines(&json, Version::V2), expected, "{json}");
+        }
     }
 
     #[test]
@@ -359,11 +376,21 @@ mod tests {
         let after = of(r#"{"memory":{"limit":6,"reservation":1},"pids":{"limit":7},"cpu":{"shares":5,"cpus":"0"}}"#);
         let changed = changed(&before, after);
         let show = |list: &[UnitProperty]| list.iter().map(line).collect::<Vec<_>>();
-        assert_eq!(show(&changed), ["MemoryMax=6", "MemoryLow=1", "CPUWeight=1", "AllowedCPUs=01"]);
+        assert_eq!(show(&changed), ["MemoryMax=6", "MemoryLow=1", "CPUWeight=2", "AllowedCPUs=01"]);
         assert_eq!(
             show(&undo(&changed, &before)),
             ["MemoryMax=5", "MemoryLow=0", "CPUWeight=infinity", "AllowedCPUs="]
         );
+    }
+
+    #[test]
+    fn of_scope_kills_as_a_group_what_the_kernel_shall() {
+        for (value, expected) in [("1", "OOMPolicy=kill"), ("0", "OOMPolicy=continue")] {
+            let json = format!(r#"{{"unified":{{"memory.oom.group":"{value}"}}}}"#);
+            let (resources, _) = Resources::new(&serde_json::from_str(&json).unwrap()).unwrap();
+            let all = of_scope(&Scope::default(), &resources, Version::V2, 42).unwrap();
+            assert!(all.iter().map(line).any(|line| line == expected), "{expected}");
+        }
     }
 
     #[test]

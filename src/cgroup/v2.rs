@@ -243,6 +243,8 @@ mod tests {
         assert_eq!(lines(r#"{"cpu":{"quota":-1}}"#), ["cpu.max=max /cpu/quota"]);
         assert_eq!(lines(r#"{"cpu":{"period":5000}}"#), ["cpu.max=max 5000 /cpu/period"]);
         assert_eq!(lines(r#"{"cpu":{"shares":5,"idle":1}}"#), ["cpu.idle=1 /cpu/idle"]);
+        assert_eq!(lines(r#"{"cpu":{"burst":0}}"#), ["cpu.max.burst=0 (optional) /cpu/burst"]);
+        assert_eq!(lines(r#"{"pids":{"limit":-1}}"#), ["pids.max=max /pids/limit"]);
     }
 
     #[test]
@@ -279,14 +281,14 @@ mod tests {
     fn translate_others_every_field() {
         assert_eq!(
             lines(
-                r#"{"pids":{"limit":0},"hugepageLimits":[{"pageSize":"1GB","limit":9}],"rdma":{"m":{"hcaHandles":3}},
+                r#"{"pids":{"limit":0},"hugepageLimits":[{"pageSize":"1GB","limit":9}],"rdma":{"m":{"hcaHandles":3,"hcaObjects":4}},
                 "unified":{"memory.high":"1G","io.max":"8:0 rbps=1\n8:16 rbps=2\n"}}"#
             ),
             [
                 "pids.max=0 /pids/limit",
                 "hugetlb.1GB.max=9 /hugepageLimits/0",
                 "hugetlb.1GB.rsvd.max=9 (optional) /hugepageLimits/0",
-                "rdma.max=m hca_handle=3 /rdma/m",
+                "rdma.max=m hca_handle=3 hca_object=4 /rdma/m",
                 "io.max=8:0 rbps=1 /unified/io.max",
                 "io.max=8:16 rbps=2 /unified/io.max",
                 "memory.high=1G /unified/memory.high",

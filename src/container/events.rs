@@ -83,29 +83,37 @@ impl Events {
             if self.ended {
                 return Ok(None);
             }
-            let left = self.next.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                self.next += self.interval;
-                match read(&self.record, self.init) {
-                    Ok(stats) => return Ok(Some(Event::Stats(Box::new(stats)))),
-                    Err(_) if liveness::open(self.init)?.is_none() => self.ended = true,
-                    Err(error) => return Err(error),
-                }
+            // Also when a report is due: making one may take longer than the interval.
+            self.watch()?;
+            if self.ended || self.pending > 0 || Instant::now() < self.next {
                 continue;
             }
-            // Rounded up, so that no turn is spent on a part of a millisecond.
-            let left = left.saturating_add(Duration::from_micros(999));
-            let mut watched = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-            watched.extend(self.oom.as_ref().map(OomWatch::poll_for).map(|(fd, flags)| PollFd::new(fd, flags)));
-            match poll(&mut watched, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno).context(|| "wait for events"),
-            }
-            self.ended = watched.first().is_some_and(|pidfd| pidfd.any().unwrap_or(false));
-            if let Some(oom) = &mut self.oom {
-                self.pending += oom.take()?;
+            // What could not be reported in time is left out.
+            self.next = (self.next + self.interval).max(Instant::now());
+            match read(&self.record, self.init) {
+                Ok(stats) => return Ok(Some(Event::Stats(Box::new(stats)))),
+                Err(_) if liveness::open(self.init)?.is_none() => self.ended = true,
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits for the end, a notification or the next report, whichever comes first.
+    fn watch(&mut self) -> Result<()> {
+        let left = self.next.saturating_duration_since(Instant::now());
+        // Rounded up, so that no turn is spent on a part of a millisecond.
+        let left = if left.is_zero() { left } else { left.saturating_add(Duration::from_micros(999)) };
+        let mut watched = vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        watched.extend(self.oom.as_ref().map(OomWatch::poll_for).map(|(fd, flags)| PollFd::new(fd, flags)));
+        match poll(&mut watched, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context(|| "wait for events"),
+        }
+        self.ended = watched.first().is_some_and(|pidfd| pidfd.any().unwrap_or(false));
+        if let Some(oom) = &mut self.oom {
+            self.pending += oom.take()?;
+        }
+        Ok(())
     }
 }
 

@@ -9,14 +9,14 @@
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, access};
 use rustix::fs::{CWD, OFlags};
@@ -44,9 +44,9 @@ pub fn seal() -> Result<()> {
     if SEALED.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let executable =
-        sys::file::open_at(CWD, OWN_EXECUTABLE, OFlags::PATH).context(|| format!("open {OWN_EXECUTABLE}"))?;
-    if !is_protected(executable.as_fd())? {
+    if !is_protected()? {
+        let executable =
+            sys::file::open_at(CWD, OWN_EXECUTABLE, OFlags::PATH).context(|| format!("open {OWN_EXECUTABLE}"))?;
         let copy = match sys::mount::clone_read_only(executable.as_fd()) {
             // Not privileged, not in the mount namespace of the file, or an old kernel.
             Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS) => sealed_memory()?,
@@ -90,8 +90,8 @@ pub(super) fn passed_descriptors() -> i32 {
     PASSED.load(Ordering::Relaxed)
 }
 
-fn is_protected(executable: BorrowedFd<'_>) -> Result<bool> {
-    let mount = fstatfs(executable).context(|| format!("statfs {OWN_EXECUTABLE}"))?;
+fn is_protected() -> Result<bool> {
+    let mount = statfs(OWN_EXECUTABLE).context(|| format!("statfs {OWN_EXECUTABLE}"))?;
     // A file in memory belongs to a tmpfs of the kernel's own.
     let may_be_memory = mount.filesystem_type() == TMPFS_MAGIC;
     if mount.flags().contains(FsFlags::ST_RDONLY) || may_be_memory && is_sealed_memory()? {
@@ -99,8 +99,11 @@ fn is_protected(executable: BorrowedFd<'_>) -> Result<bool> {
     }
     // An unprivileged user's containers can write what the user can write, and what he owns he can make writable.
     let euid = nix::unistd::geteuid();
-    let owner = nix::sys::stat::fstat(executable).context(|| format!("stat {OWN_EXECUTABLE}"))?.st_uid;
-    Ok(!euid.is_root() && owner != euid.as_raw() && access(OWN_EXECUTABLE, AccessFlags::W_OK).is_err())
+    if euid.is_root() {
+        return Ok(false);
+    }
+    let owner = nix::sys::stat::stat(OWN_EXECUTABLE).context(|| format!("stat {OWN_EXECUTABLE}"))?.st_uid;
+    Ok(owner != euid.as_raw() && access(OWN_EXECUTABLE, AccessFlags::W_OK).is_err())
 }
 
 /// Whether the executable is a copy that [`sealed_memory`] made.

@@ -70,8 +70,8 @@ fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spaw
     let unified = fds.cgroup.unified();
     let (cloned, in_cgroup) = clone_into(plan.clone_flags, unified)?;
     let Cloned::Parent { pid, pidfd } = cloned else {
-        // Init closes it with all others that it was born with.
-        std::mem::forget(sync);
+        // At once: while init holds the other end too, it cannot see the end of a runtime that is killed.
+        drop(sync);
         init::run(request, fds, child_end, init::Born::Directly)
     };
     let child = Guard::new(Child { pid, pidfd }, on_warning);

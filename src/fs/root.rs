@@ -1,5 +1,6 @@
 //! A directory that paths of an image are resolved in, as chroot(2) would, without ever leaving it.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -9,15 +10,21 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use super::walk::{Links, Missing, make_directory, walk};
 use crate::error::{Context, Result};
+use crate::sys::fd::Descriptors;
 
 /// openat2(2) answers EAGAIN when something was renamed while it resolved `..`; a hostile process can keep
 /// that up, so after these attempts the walk takes over, which needs no luck.
 const ATTEMPTS: u32 = 32;
 
+/// So many descriptors wait to be closed at most: the limit of this process may be low.
+const SPENT: usize = 64;
+
 /// A root directory, held open.
 #[derive(Debug)]
 pub(crate) struct Root {
     fd: OwnedFd,
+    /// See [`Root::retire`].
+    spent: RefCell<Descriptors>,
 }
 
 impl AsFd for Root {
@@ -29,7 +36,7 @@ impl AsFd for Root {
 impl From<OwnedFd> for Root {
     /// `fd` is the directory; an O_PATH descriptor will do.
     fn from(fd: OwnedFd) -> Self {
-        Root { fd }
+        Root { fd, spent: RefCell::default() }
     }
 }
 
@@ -38,7 +45,17 @@ impl Root {
     pub fn open(path: &Path) -> Result<Root> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, path, flags, Mode::empty()).context(|| format!("open {}", path.display()))?;
-        Ok(Root { fd })
+        Ok(Root::from(fd))
+    }
+
+    /// Takes what was opened inside and is needed no longer: it is closed in one call with others, at the latest when the
+    /// root is left.
+    pub fn retire(&self, fd: OwnedFd) {
+        let mut spent = self.spent.borrow_mut();
+        spent.push(fd);
+        if spent.len() == SPENT {
+            *spent = Descriptors::default();
+        }
     }
 
     /// What `path` is inside, as an O_PATH descriptor.
@@ -99,7 +116,9 @@ impl Root {
     fn make_last(&self, path: &Path) -> std::result::Result<OwnedFd, Errno> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ENOENT) };
         let parent = self.lookup(parent, Links::Follow, OFlags::DIRECTORY)?;
-        make_directory(parent.as_fd(), name)
+        let made = make_directory(parent.as_fd(), name);
+        self.retire(parent);
+        made
     }
 
     fn lookup(&self, path: &Path, links: Links, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {

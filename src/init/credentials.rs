@@ -107,7 +107,10 @@ pub(crate) fn set_capabilities(process_pointer: &str, wanted: &Capabilities) -> 
     }
     .context(|| "set the capabilities")
     .map_err(|error| error.at(pointer::join(process_pointer, "capabilities")))?;
-    thread::clear_ambient_capability_set().context(|| "clear the ambient capabilities")?;
+    // capset(2) has removed from the ambient set what is not in both.
+    if granted.permitted & granted.inheritable != 0 {
+        thread::clear_ambient_capability_set().context(|| "clear the ambient capabilities")?;
+    }
     // The kernel raises only what is in both.
     granted.ambient = wanted.ambient & granted.permitted & granted.inheritable;
     for number in (0..64).filter(|number| granted.ambient & bit(*number) != 0) {

@@ -26,6 +26,7 @@ pub(crate) fn apply(plan: &RootfsPlan, root: &Root) -> Result<()> {
             error.context(format!("mask {}", path.display())).at(format!("/linux/maskedPaths/{index}"))
         })?;
     }
+    covers.null.into_iter().chain(covers.directory).for_each(|fd| root.retire(fd));
     Ok(())
 }
 
@@ -34,7 +35,14 @@ fn make_read_only(root: &Root, path: &Path) -> Result<()> {
     let Some(fd) = root.resolve_existing(path, Links::Follow)? else { return Ok(()) };
     let tree = Tree::of_fd(fd.as_fd(), true)?;
     let target = Target { root, path, links: Links::Follow, fd };
-    tree.place(&target, &Attributes { set: RDONLY, ..Attributes::default() }).map(drop)
+    let placed = tree.place(&target, &Attributes { set: RDONLY, ..Attributes::default() })?;
+    retire(target, placed);
+    Ok(())
+}
+
+fn retire(target: Target<'_>, placed: OwnedFd) {
+    target.root.retire(target.fd);
+    target.root.retire(placed);
 }
 
 /// What masked paths are covered with, made when first needed.
@@ -51,8 +59,14 @@ fn mask(root: &Root, plan: &RootfsPlan, path: &Path, covers: &mut Covers) -> Res
     let target = Target { root, path, links: Links::Follow, fd };
     if directory {
         match &covers.directory {
-            Some(placed) => drop(Tree::of_fd(placed.as_fd(), false)?.place(&target, &Attributes::default())?),
-            None => covers.directory = Some(place_empty_tmpfs(&target, plan.mount_label.as_deref())?),
+            Some(placed) => {
+                let copy = Tree::of_fd(placed.as_fd(), false)?.place(&target, &Attributes::default())?;
+                retire(target, copy);
+            }
+            None => {
+                covers.directory = Some(place_empty_tmpfs(&target, plan.mount_label.as_deref())?);
+                root.retire(target.fd);
+            }
         }
         return Ok(());
     }
@@ -60,7 +74,9 @@ fn mask(root: &Root, plan: &RootfsPlan, path: &Path, covers: &mut Covers) -> Res
         Some(null) => null,
         None => covers.null.insert(null_device(root)?),
     };
-    Tree::of_fd(null.as_fd(), false)?.place(&target, &Attributes::default()).map(drop)
+    let copy = Tree::of_fd(null.as_fd(), false)?.place(&target, &Attributes::default())?;
+    retire(target, copy);
+    Ok(())
 }
 
 /// The container's null device. Whatever else an image has put there would be mounted where everybody can read

@@ -22,15 +22,15 @@ pub(crate) fn enter(root: Root, pivot: Pivot) -> Result<()> {
 }
 
 /// The two-dot form (pivot_root(2), notes): the old root ends up on top of the new one, from where one detach
-/// takes it and every mount of the host away. Needs no directory in the image.
+/// takes it and every mount of the host away, and leaves the new root as the working directory. Needs no directory in the
+/// image.
 fn by_pivot_root(root: &Root) -> Result<()> {
     fchdir(root).context(|| "fchdir to the root")?;
     pivot_root(c".", c".").context(|| "pivot_root").map_err(|error| match error.raw_errno() {
         Some(libc::EINVAL) => error.hint("an initramfs cannot be pivoted away from: use --no-pivot"),
         _ => error,
     })?;
-    unmount(c".", UnmountFlags::DETACH).context(|| "unmount the old root")?;
-    chdir(c"/").context(|| "chdir to /")
+    unmount(c".", UnmountFlags::DETACH).context(|| "unmount the old root")
 }
 
 /// `--no-pivot`. The host's root stays mounted below, so whatever procfs and sysfs it has is taken away first:

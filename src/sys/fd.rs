@@ -16,6 +16,11 @@ impl Descriptors {
         self.0.push(fd.into_raw_fd());
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// In the order of [`Descriptors::push`].
     pub fn iter(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         // SAFETY: borrow_raw requires that the descriptor stays open for the lifetime: it is owned here, and closed only

@@ -32,10 +32,12 @@ macro_rules! v2 {
 }
 
 pub const TESTS: &[Test] = &[
-    core("cgroups.absolute_path_is_from_the_mount_point", &["L-cgroup-absolute"], absolute),
+    core("cgroups.absolute_path_is_from_the_mount_point", &["L-cgroup-absolute"], absolute)
+        .needs(&[Need::Root, Need::CgroupPaths]),
     core("cgroups.same_path_is_the_same_place", &["L-cgroup-same"], same),
-    core("cgroups.nested_path_is_made", &["L-cgroup-absolute"], nested),
-    core("cgroups.path_upwards_is_refused_or_contained", &["L-cgroup-invalid"], upwards),
+    core("cgroups.nested_path_is_made", &["L-cgroup-absolute"], nested).needs(&[Need::Root, Need::CgroupPaths]),
+    core("cgroups.path_upwards_is_refused_or_contained", &["L-cgroup-invalid"], upwards)
+        .needs(&[Need::Root, Need::CgroupPaths]),
     core("cgroups.occupied_is_refused_or_shared", &["L-cgroup-fit"], occupied),
     core("cgroups.frozen_is_refused", &["L-cgroup-fit"], frozen).needs(&[Need::Root, Need::V1("freezer")]),
     core("cgroups.process_is_inside_before_start", &["R-create-resources"], inside),

@@ -108,6 +108,19 @@ fn create_in_use_is_refused() {
 }
 
 #[test]
+fn create_in_use_further_down_is_refused() {
+    on_v2(|facts| {
+        let mut scratch = scratch(facts, "{}");
+        let pid = run(&mut scratch, "sleep 100").id();
+        let inner = scratch.cgroup.record().hierarchies[0].directory.join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::write(inner.join("cgroup.procs"), pid.to_string()).unwrap();
+        let error = create(&plan(&scratch.cgroup.record().path, "{}"), facts).unwrap_err();
+        assert!(error.to_string().contains(&format!("it has the processes {pid}")), "{error}");
+    });
+}
+
+#[test]
 fn freeze_signal_and_destroy_by_notification() {
     on_v2(|facts| {
         let mut scratch = scratch(facts, "{}");

@@ -40,7 +40,33 @@ pub(super) struct NewFilesystem<'a> {
     pub parameters: Vec<String>,
 }
 
+/// Whether the kernel makes the file system from numbers and words alone: no parameter is a path, which would be looked up
+/// from the working directory.
+pub(super) fn is_pathless(fs_type: &CStr) -> bool {
+    matches!(fs_type.to_bytes(), b"proc" | b"sysfs" | b"tmpfs" | b"devpts" | b"mqueue")
+}
+
 impl NewFilesystem<'_> {
+    /// Mounts it onto `directory` by the two calls of old, where [`Self::create`] and move_mount(2) are seven and more. The
+    /// directory becomes the working directory, so that no path is looked up here either.
+    ///
+    /// False when that cannot be or is refused: then nothing has happened but for the working directory, and `create`
+    /// says better what is wrong.
+    pub fn mount_onto(&self, directory: BorrowedFd<'_>) -> bool {
+        let read_only = |flags: u64, flag: u64| flags & flag != 0;
+        // A comma would end the parameter; mount(2) knows one flag for both kinds of read-only.
+        if self.parameters.iter().any(|parameter| parameter.contains(','))
+            || read_only(self.super_flags, libc::MS_RDONLY) != read_only(self.attributes, RDONLY)
+        {
+            return false;
+        }
+        let Ok(data) = joined(&self.parameters) else { return false };
+        let source = (!self.source.is_empty()).then_some(self.source);
+        let flags = self.super_flags | to_legacy(self.attributes);
+        rustix::process::fchdir(directory).is_ok()
+            && sys::mount::mount(source, c".", Some(self.fs_type), flags, Some(&data)).is_ok()
+    }
+
     /// Makes the file system and a detached mount of it. `None` where only [`Self::mount_legacy`] can do it: fsopen is
     /// missing (before Linux 5.2), or a parameter or flag does not go through it.
     pub fn create(&self) -> Result<Option<OwnedFd>> {

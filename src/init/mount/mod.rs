@@ -14,7 +14,7 @@ pub(crate) mod sources;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use rustix::fs::{CWD, fstat, readlinkat, symlinkat};
 use rustix::io::Errno;
@@ -26,7 +26,7 @@ use place::{Target, Tree};
 use sources::Sources;
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::fs::{Links, PROC_MAGIC, Root, fs_magic, is_directory};
+use crate::fs::{FileId, Links, PROC_MAGIC, Root, fs_magic, is_directory};
 use crate::plan::mounts::{MountPlan, MountSource};
 use crate::plan::rootfs::RootfsPlan;
 
@@ -39,9 +39,14 @@ pub(crate) fn mount_all(
     sources: &mut Sources,
     cgroups: Option<&CgroupView>,
 ) -> Result<()> {
+    let pathless = |mount: &MountPlan| match &mount.source {
+        MountSource::New { fs_type, .. } => filesystem::is_pathless(fs_type),
+        _ => true,
+    };
+    let may_move = plan.mounts.iter().all(pathless);
     for (position, mount) in plan.mounts.iter().enumerate() {
         let early = sources.take(position);
-        let placed = perform(&Entry { root, plan, mount, cgroups }, early)
+        let placed = perform(&Entry { root, plan, mount, cgroups, may_move }, early)
             .map_err(|error| error.context(describe(mount)).at(format!("/mounts/{}", mount.index)))?;
         if let Some(placed) = placed
             && mount.destination.parent().is_none()
@@ -64,6 +69,8 @@ struct Entry<'a> {
     plan: &'a RootfsPlan,
     mount: &'a MountPlan,
     cgroups: Option<&'a CgroupView>,
+    /// No entry depends on the working directory.
+    may_move: bool,
 }
 
 impl<'a> Entry<'a> {
@@ -84,7 +91,17 @@ impl<'a> Entry<'a> {
                 return Ok(self.target(fd, Links::FollowParents));
             }
         }
-        Ok(self.target(self.root.make_dir_all(path)?, self.links()))
+        // In most cases there is no link on the way, and a path of names alone is what it says.
+        if path.components().skip(1).all(|part| matches!(part, Component::Normal(_)))
+            && let Ok(Some(fd)) = self.root.resolve_directory(path, Links::Refuse)
+        {
+            return Ok(self.target(fd, self.links()));
+        }
+        let fd = self.root.make_dir_all(path)?;
+        if path.parent().is_some() && FileId::of(fd.as_fd())? == FileId::of(self.root.as_fd())? {
+            return Err(Error::new(Kind::Config, "its links lead to the root itself"));
+        }
+        Ok(self.target(fd, self.links()))
     }
 
     /// The destination of procfs and sysfs: reached through no symbolic link, or what is set and masked below it
@@ -112,7 +129,7 @@ impl<'a> Entry<'a> {
 fn perform(entry: &Entry<'_>, early: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
     match &entry.mount.source {
         MountSource::Bind { path, recursive } => bind(entry, path, *recursive, early),
-        MountSource::New { fs_type, source } => new_filesystem(entry, fs_type, source).map(Some),
+        MountSource::New { fs_type, source } => new_filesystem(entry, fs_type, source),
         MountSource::Cgroup { v2, source } => cgroup::mount(entry, *v2, source).map(Some),
         MountSource::Remount { bind } => remount(entry, *bind).map(|()| None),
         MountSource::PropagationOnly => {
@@ -185,7 +202,7 @@ fn copy_symlink(entry: &Entry<'_>, source: &CStr) -> Result<bool> {
     }
 }
 
-fn new_filesystem(entry: &Entry<'_>, fs_type: &CStr, source: &CStr) -> Result<OwnedFd> {
+fn new_filesystem(entry: &Entry<'_>, fs_type: &CStr, source: &CStr) -> Result<Option<OwnedFd>> {
     let mount = entry.mount;
     let mut attributes = Attributes::of(mount);
     let name = fs_type.to_bytes();
@@ -220,17 +237,35 @@ fn new_filesystem(entry: &Entry<'_>, fs_type: &CStr, source: &CStr) -> Result<Ow
         attributes.set = 0;
     }
     attributes.clear = 0;
+    let plain = !mount.copy_up && mount.idmap.is_none() && attributes == Attributes::default();
+    if plain && entry.may_move && mount.destination.parent().is_some() && new.mount_onto(target.fd.as_fd()) {
+        entry.root.retire(target.fd);
+        return Ok(None);
+    }
+    place_new(entry, &new, &target, &attributes).map(Some)
+}
+
+/// The general way, and what to do where the kernel refuses.
+fn place_new(
+    entry: &Entry<'_>,
+    new: &NewFilesystem<'_>,
+    target: &Target<'_>,
+    attributes: &Attributes,
+) -> Result<OwnedFd> {
+    let mount = entry.mount;
     let detached = match new.create() {
-        Err(error) if error.raw_errno() == Some(libc::EPERM) => return host_instance(entry, name, &target, error),
+        Err(error) if error.raw_errno() == Some(libc::EPERM) => {
+            return host_instance(entry, new.fs_type.to_bytes(), target, error);
+        }
         other => other?,
     };
     if mount.copy_up {
         let placed = match detached {
-            Some(tree) => Tree::Detached(tree).place(&target, &Attributes::default())?,
-            None => new.mount_legacy(&target)?,
+            Some(tree) => Tree::Detached(tree).place(target, &Attributes::default())?,
+            None => new.mount_legacy(target)?,
         };
         copy_up::copy(target.fd.as_fd(), placed.as_fd()).context(|| "copy what the image has there")?;
-        attributes::apply_placed(placed.as_fd(), &attributes)?;
+        attributes::apply_placed(placed.as_fd(), attributes)?;
         return Ok(placed);
     }
     match detached {
@@ -238,11 +273,11 @@ fn new_filesystem(entry: &Entry<'_>, fs_type: &CStr, source: &CStr) -> Result<Ow
             if let Some(idmap) = &mount.idmap {
                 sources::map_ids(entry.plan, idmap, &tree)?;
             }
-            Tree::Detached(tree).place(&target, &attributes)
+            Tree::Detached(tree).place(target, attributes)
         }
         None => {
-            let placed = new.mount_legacy(&target)?;
-            attributes::apply_placed(placed.as_fd(), &attributes)?;
+            let placed = new.mount_legacy(target)?;
+            attributes::apply_placed(placed.as_fd(), attributes)?;
             Ok(placed)
         }
     }

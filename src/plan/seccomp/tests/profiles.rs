@@ -114,8 +114,8 @@ fn family(path: &Path) -> &'static Family {
 
 /// CORACLE_SECCOMP_REFERENCE is a directory of profiles NAME.FAMILY.json with libseccomp's program for each in .bpf.
 ///
-/// One random profile in a hundred may differ: libseccomp 2.5.4 sometimes compares the architecture in place of the
-/// number, because it drops the load where a block of conditions is shared.
+/// One random profile in fifty may differ, where ours is what the profile says: libseccomp 2.5.4 sometimes compares the
+/// architecture in place of the number, because it drops the load where a block of conditions is shared.
 #[test]
 #[ignore = "needs libseccomp: contrib/checks/seccomp"]
 fn compile_and_libseccomp_decide_alike() {
@@ -131,19 +131,22 @@ fn compile_and_libseccomp_decide_alike() {
         let reference = read_program(&path.with_extension("bpf"));
         let family = family(&path);
         let program = Filter::for_family(family, &config, "/linux/seccomp", None).unwrap().0.unwrap().program;
+        let meaning = Profile::new(&config, family);
         let mut first = None;
         calls(&config, family, |call| {
             let (ours, theirs) = (run(&program, call).0, run(&reference, call).0);
             // map_shadow_stack of x32 is in the kernel's list and not in libseccomp's.
-            if ours != theirs && first.is_none() && call.number != 0x4000_01c5 {
-                first = Some(format!("{}: {ours:#x}, libseccomp {theirs:#x}: {call:x?}", path.display()));
+            if ours != theirs && call.number != 0x4000_01c5 {
+                assert_eq!(ours, meaning.decide(call), "{}: {call:x?}", path.display());
+                first
+                    .get_or_insert_with(|| format!("{}: {ours:#x}, libseccomp {theirs:#x}: {call:x?}", path.display()));
             }
             compared += 1;
         });
         profiles += 1;
         different.extend(first);
     }
-    assert!(compared > 0 && different.len() <= profiles / 100, "{compared} calls, {profiles} profiles: {different:#?}");
+    assert!(compared > 0 && different.len() <= profiles / 50, "{compared} calls, {profiles} profiles: {different:#?}");
     assert!(different.iter().all(|text| text.contains("/random-")));
 }
 

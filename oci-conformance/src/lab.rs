@@ -52,6 +52,8 @@ pub struct Lab {
     pub directory: PathBuf,
     pub tag: String,
     probe: PathBuf,
+    /// Whether the runtime has created anything here.
+    pub created: std::cell::Cell<bool>,
 }
 
 /// Exit code and both outputs of a command.
@@ -77,7 +79,7 @@ impl Lab {
         let directory = parent.join(tag);
         fs::create_dir_all(&directory)?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
-        Ok(Self { runtime, directory, tag: tag.to_owned(), probe: probe.to_owned() })
+        Ok(Self { runtime, directory, tag: tag.to_owned(), probe: probe.to_owned(), created: false.into() })
     }
 
     /// A path in the test's directory.
@@ -204,6 +206,19 @@ impl Lab {
             return Err("create accepts the configuration".into());
         }
         self.nothing_of(&container)
+    }
+
+    /// A test in which everything was refused says something only if the runtime takes the usual configuration.
+    pub fn control(&self) -> Result<(), Failure> {
+        if self.created.get() {
+            return Ok(());
+        }
+        let container = self.container("control", &crate::config::base())?;
+        container
+            .create()
+            .map_err(|failure| Failure(format!("the usual configuration is refused too: {}", failure.0)))?;
+        container.stop()?;
+        container.delete()
     }
 
     /// After a failed create: no container of the id, no process, mount or cgroup with the tag.

@@ -39,6 +39,13 @@ pub fn perform(words: &[&str]) -> Value {
                 std::process::Command::new(path).args(rest.split(';').filter(|word| !word.is_empty())).output();
             answer(output.map(|output| json!({"code": output.status.code()})))
         }
+        // The same, without waiting for its end.
+        ["start", path, rest @ ..] => {
+            let rest = rest.join(":");
+            let started = std::process::Command::new(path).args(rest.split(';')).spawn();
+            answer(started.map(|child| json!({"pid": child.id()})))
+        }
+        ["alive", pid] => json!({"alive": is_alive(pid)}),
         ["spawn-many", count] => spawn_many(count.parse().unwrap_or(0)),
         ["personality", value] => {
             let value = u32::from_str_radix(value, 16).unwrap_or(0);
@@ -130,6 +137,12 @@ fn make_node(path: &str, kind: &str, major: &str, minor: &str) -> std::io::Resul
     let device = makedev(major.parse().unwrap_or(0), minor.parse().unwrap_or(0));
     mknod(path, kind, Mode::from_bits_truncate(0o600), device)?;
     Ok(json!({}))
+}
+
+/// A zombie is none.
+fn is_alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
 }
 
 fn spawn_many(count: usize) -> Value {

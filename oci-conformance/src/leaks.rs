@@ -7,6 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
 use crate::lab::Lab;
 
 /// How often removal is tried, with 10 ms between.
@@ -57,7 +60,7 @@ pub fn remove(tag: &str) {
             let _ = fs::write(group.join("cgroup.freeze"), "0");
         }
         for (pid, _) in processes {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
         for place in mounts.into_iter().rev() {
             let _ = nix::mount::umount2(place.as_str(), nix::mount::MntFlags::MNT_DETACH);
@@ -133,7 +136,8 @@ fn processes(tag: &str) -> Vec<(i32, String)> {
     found
 }
 
-/// Living processes that the kernel has given to the caller, a subreaper, since their parents ended, with no tag needed.
+/// Living processes that the kernel has given to the caller, a subreaper, since their parents ended, with no tag needed. The
+/// dead are waited for, so nobody else may want to.
 fn orphans() -> Vec<(i32, String)> {
     let own = std::process::id().to_string();
     let mut found = Vec::new();
@@ -142,7 +146,14 @@ fn orphans() -> Vec<(i32, String)> {
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         // After the name, which may hold anything: the state, and the parent.
         let mut words = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        if !matches!(words.next(), Some("Z" | "X") | None) && words.next() == Some(&own) {
+        let (Some(state), Some(parent)) = (words.next(), words.next()) else { continue };
+        if parent != own {
+            continue;
+        }
+        if matches!(state, "Z" | "X") {
+            // The first process of a pid namespace ends only when all that had entered it have been waited for.
+            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+        } else {
             let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             found.push((pid, String::from_utf8_lossy(&arguments).replace('\0', " ")));
         }
@@ -166,7 +177,7 @@ pub fn take_orphans() -> Vec<String> {
             break;
         }
         for (pid, _) in list {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
         std::thread::sleep(Duration::from_millis(10));
     }

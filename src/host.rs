@@ -4,8 +4,8 @@
 
 use std::num::ParseIntError;
 
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 use nix::sys::stat::stat;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 use rustix::thread::{CapabilitySet, capability_is_in_bounding_set};
 
 use crate::error::{Context, Error, Kind, Result};

@@ -31,7 +31,8 @@ in_private_namespaces() {
 # instead, which puts each call on record, in $wrapper.
 prepare() {
     runtime=$(command -v "$1") || die "$1: no such program"
-    dir=$(mktemp -d)
+    # Not in TMPDIR: when paths are long, Podman's cleaning up after another user's container is not seen for 20 seconds.
+    dir=$(mktemp -d /tmp/coracle-XXXXXX)
     # Roots of other users' containers are looked up in it.
     chmod 711 "$dir"
     # Not `name`: that is a title in pass, fail and verdict, and in what they call.
@@ -46,11 +47,11 @@ prepare() {
 # A hierarchy of cgroups that somebody mounted elsewhere is one that every process is in, and containerd's shim measures
 # nothing when it cannot find one of them.
 mount_hierarchies() {
-    local number controllers
-    while IFS=: read -r number controllers _; do
+    local controllers
+    while IFS=: read -r _ controllers _; do
         if [[ -n $controllers ]] && ! grep -qE " - cgroup [^ ]+ ([^ ]*,)?$controllers(,|\$)" /proc/self/mountinfo; then
-            mkdir -p "$dir/cgroup/$number"
-            mount -t cgroup -o "$controllers" cgroup "$dir/cgroup/$number"
+            mkdir -p "$dir/cgroup/$controllers"
+            mount -t cgroup -o "$controllers" cgroup "$dir/cgroup/$controllers"
         fi
     done </proc/self/cgroup
 }

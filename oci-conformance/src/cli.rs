@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::expect::Expectations;
-use crate::lab::Runtime;
 use crate::report::{self, Format};
-use crate::suite::{Failure, Kind, Test};
+use crate::runtime::Runtime;
+use crate::suite::{Kind, Test};
+use crate::verdict::Failure;
 use crate::{areas, compare, coverage, runner, sys, work};
 
 const HELP: &str = "\

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::expect::{Expectations, Meaning};
-use crate::lab::Runtime;
 use crate::report::Counts;
 use crate::runner::{self, Outcome, Run};
-use crate::suite::{Failure, Test};
+use crate::runtime::Runtime;
+use crate::suite::Test;
+use crate::verdict::Failure;
 
 /// A runtime that takes part.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use crate::lab::Lab;
-use crate::suite::Failure;
+use crate::verdict::Failure;
 
 /// A socket on which a runtime hands over a descriptor.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::lab::{Answer, Lab};
-use crate::suite::Failure;
+use crate::verdict::Failure;
 
 /// How long anything may take that should happen at once.
 const PATIENCE: Duration = Duration::from_secs(8);

@@ -1,7 +1,8 @@
 //! Which requirements have a test.
 
 use crate::requirements::{self, File, Level, Requirement};
-use crate::suite::{Failure, Test};
+use crate::suite::Test;
+use crate::verdict::Failure;
 
 /// The table and the tests agree: each clause exists, each requirement has either tests or a reason for having none.
 pub fn check(tests: &[Test]) -> Result<(), Failure> {

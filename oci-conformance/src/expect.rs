@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::runner::{Finished, Outcome};
-use crate::suite::Failure;
+use crate::verdict::Failure;
 
 /// Test ids and why they fail.
 #[derive(Debug, Default)]

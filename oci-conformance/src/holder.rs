@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use nix::sched::CloneFlags;
 
-use crate::suite::Failure;
+use crate::verdict::Failure;
 
 /// `hold KIND…`: unshares, starts a child inside, prints its pid, waits for the end of the standard input.
 pub fn main(args: &[String]) -> ExitCode {

@@ -18,6 +18,11 @@ const ROUNDS: usize = 300;
 /// What has been killed disappears within this time.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What every name begins with that the run of this process id makes on the host.
+pub fn tag_of(pid: u32) -> String {
+    format!("ocic-{pid:x}-")
+}
+
 /// Everything of the lab that is still there, one line each. The kernel gets a moment: killed processes disappear a
 /// little later.
 pub fn find_patiently(lab: &Lab) -> Vec<String> {
@@ -216,7 +221,7 @@ fn device_beginning(tag: &str) -> String {
 
 /// All mounts and network devices of the run's own namespaces, and the cgroups that carry the run's number.
 pub fn survey() -> BTreeSet<String> {
-    let tag = crate::work::tag_of(std::process::id());
+    let tag = tag_of(std::process::id());
     let mut rows = mount_rows("/proc/self/mountinfo");
     rows.extend(cgroups(&tag).into_iter().map(|path| format!("cgroup {}", path.display())));
     rows.extend(all_devices().into_iter().map(|name| format!("network device {name}")));
@@ -242,11 +247,13 @@ fn mount_rows(table: &str) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::tag_of;
+
     #[test]
     fn device_name_of_the_longest_tag_fits() {
         // The kernel's highest pid, and IFNAMSIZ without the NUL.
-        let tag = format!("{}{:03x}", crate::work::tag_of(1 << 22), 0xfff);
+        let tag = format!("{}{:03x}", tag_of(1 << 22), 0xfff);
         assert!(super::device_name(&tag, "abc").len() <= 15);
-        assert!(super::device_name(&tag, "a").starts_with(&super::device_beginning(&crate::work::tag_of(1 << 22))));
+        assert!(super::device_name(&tag, "a").starts_with(&super::device_beginning(&tag_of(1 << 22))));
     }
 }

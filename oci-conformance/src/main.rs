@@ -9,6 +9,7 @@
 //! counted apart, as extensions.
 
 mod areas;
+mod ask;
 mod cli;
 mod compare;
 mod config;
@@ -24,8 +25,10 @@ mod probe;
 mod report;
 mod requirements;
 mod runner;
+mod runtime;
 mod suite;
 mod sys;
+mod verdict;
 mod work;
 
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::lab::Runtime;
+use crate::runtime::Runtime;
 
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

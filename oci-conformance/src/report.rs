@@ -3,7 +3,8 @@
 use crate::expect::{Expectations, Meaning};
 use crate::requirements;
 use crate::runner::{Finished, Outcome, Run};
-use crate::suite::{Failure, Kind, Test};
+use crate::suite::{Kind, Test};
+use crate::verdict::Failure;
 
 /// How results are written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

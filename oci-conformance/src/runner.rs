@@ -8,9 +8,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, Runtime};
-use crate::suite::{Failure, Test, ensure};
-use crate::work::{self, Work};
+use crate::lab::Lab;
+use crate::runtime::Runtime;
+use crate::suite::Test;
+use crate::verdict::{Failure, ensure};
+use crate::work::Work;
 use crate::{areas, leaks, sys};
 
 /// Seconds that one test may take, unless told.
@@ -75,7 +77,7 @@ pub fn run(
         }
     });
     if let Some(signal) = sys::ending() {
-        leaks::remove(&work::tag_of(std::process::id()));
+        leaks::remove(&leaks::tag_of(std::process::id()));
         leaks::take_orphans();
         return Err(Failure(format!("ended by signal {signal}; what the tests had made is removed")));
     }
@@ -141,7 +143,7 @@ fn run_one(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Finishe
 
 fn in_process(runtime: &Runtime, test: &Test, index: usize, work: &Work) -> Result<Outcome, Failure> {
     // The number in hexadecimal keeps names of network devices short.
-    let tag = format!("{}{index:03x}", work::tag_of(std::process::id()));
+    let tag = format!("{}{index:03x}", leaks::tag_of(std::process::id()));
     let lab = Lab::new(runtime.clone(), work.directory(), &tag, &work.probe())?;
     let mut child = Command::new(std::env::current_exe()?)
         .arg("one")

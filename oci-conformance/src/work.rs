@@ -5,14 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::leaks;
-use crate::suite::Failure;
+use crate::verdict::Failure;
 
 const PREFIX: &str = "oci-conformance-";
-
-/// What every name begins with that the run of this process id makes on the host.
-pub fn tag_of(pid: u32) -> String {
-    format!("ocic-{pid:x}-")
-}
 
 /// The directory, removed at the end.
 #[derive(Debug)]
@@ -56,7 +51,7 @@ pub fn clean() -> Result<Vec<u32>, Failure> {
         if Path::new("/proc").join(format!("{pid}")).exists() {
             continue;
         }
-        leaks::remove(&tag_of(pid));
+        leaks::remove(&leaks::tag_of(pid));
         fs::remove_dir_all(entry.path()).map_err(|error| Failure(format!("{}: {error}", entry.path().display())))?;
         cleaned.push(pid);
     }

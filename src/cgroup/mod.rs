@@ -11,6 +11,7 @@
 //! CLONE_INTO_CGROUP.
 
 mod apply;
+mod controllers;
 mod device_program;
 mod devices;
 mod file;

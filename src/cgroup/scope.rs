@@ -15,7 +15,7 @@ use super::layout::{self, Mounted};
 use super::properties::UnitProperty;
 use super::record::{Hierarchy, Record, Unit, UnitState, Version};
 use super::systemd::{Manager, Unstarted};
-use super::{apply, file, make, owner, properties, remove};
+use super::{apply, controllers, file, owner, properties, remove};
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::host::{CgroupLayout, HostFacts};
 use crate::plan::resources::{CgroupPlan, Resources, Scope};
@@ -70,11 +70,11 @@ pub(super) fn adopt(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts, p
         enter_subgroup(&v2.directory, subgroup, pid)?;
         record.subgroup = Some(subgroup.clone());
     }
-    make::prepare_v2(record, &plan.resources)?;
-    let withheld = make::refuse_withheld(record, &plan.resources);
+    controllers::prepare(record, &plan.resources)?;
+    let withheld = controllers::refuse_withheld(record, &plan.resources);
     withheld.map_err(|error| if facts.rootless { how_to_delegate(error) } else { error })?;
     if let Some(v2) = record.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::V2) {
-        v2.controllers = make::words(&v2.directory.join("cgroup.controllers"))?.into_iter().collect();
+        v2.controllers = controllers::words(&v2.directory.join("cgroup.controllers"))?.into_iter().collect();
     }
     let limited = apply::apply(record, &plan.resources, false);
     let warnings = limited.map_err(|error| if facts.rootless { how_to_delegate(error) } else { error })?;
@@ -137,9 +137,9 @@ fn enter_subgroup(unit: &Path, subgroup: &str, pid: i32) -> Result<()> {
     let Some(last) = parents.pop() else { return Ok(()) };
     let procs = last.join("cgroup.procs");
     file::write(&procs, &pid.to_string()).context(|| format!("write \"{pid}\" to {}", procs.display()))?;
-    let controllers = make::words(&unit.join("cgroup.controllers"))?;
+    let controllers = controllers::words(&unit.join("cgroup.controllers"))?;
     for parent in parents {
-        make::enable(&parent, &controllers);
+        controllers::enable(&parent, &controllers);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::properties::UnitProperty;
 use super::record::Record;
 use super::setting::{self, Missing, Setting, Translation, Writer, pointer};
-use super::{apply, devices, file, make, scope};
+use super::{apply, controllers, devices, file, scope};
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::plan::resources::{DeviceSet, Limit, Resources};
 
@@ -39,7 +39,7 @@ pub(super) fn update(
     named: impl Fn(&str) -> bool,
 ) -> Result<(Undo, Vec<Warning>)> {
     check_before_update(record, change.after)?;
-    make::prepare_v2(record, change.after)?;
+    controllers::prepare(record, change.after)?;
     let before = apply::translate(record, change.before)?;
     let Translation { settings, warnings } = apply::translate(record, change.after)?;
     let differs = |setting: &Setting| {

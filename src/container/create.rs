@@ -61,7 +61,6 @@ pub(super) fn create(
 ) -> Result<Created> {
     ids::validate(id)?;
     super::seal::require()?;
-    let facts = HostFacts::gather(runtime.rootless)?;
     let plan_options = PlanOptions {
         id,
         no_pivot: options.no_pivot,
@@ -73,13 +72,7 @@ pub(super) fn create(
         },
         cgroup_manager: runtime.manager,
     };
-    let (mut plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, &plan_options)?;
-    warnings.iter().for_each(runtime.on_warning);
-    if let Some(scope) = &mut plan.cgroup.scope {
-        // Ids are taken once in one root only, names of units once on a machine.
-        scope.description = format!("{} in {}", scope.description, runtime.root.display());
-    }
-    plan.init.seccomp.iter().flat_map(|filter| &filter.ignored).for_each(runtime.on_detail);
+    let (facts, mut plan) = make_plan(runtime, bundle, &plan_options)?;
     timings::mark("planned");
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
@@ -122,13 +115,29 @@ pub(super) fn create(
     Ok(Created { container, child, record, line })
 }
 
+/// Plans and tells what was noticed. A function of its own whose result lies on the heap: init waits with the frame of
+/// [`create`], which need not hold what planning moved about.
+#[inline(never)]
+fn make_plan(runtime: &Runtime, bundle: &Bundle, options: &PlanOptions<'_>) -> Result<(HostFacts, Box<Plan>)> {
+    let facts = HostFacts::gather(runtime.rootless)?;
+    let (plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, options)?;
+    let mut plan = Box::new(plan);
+    warnings.iter().for_each(runtime.on_warning);
+    if let Some(scope) = &mut plan.cgroup.scope {
+        // Ids are taken once in one root only, names of units once on a machine.
+        scope.description = format!("{} in {}", scope.description, runtime.root.display());
+    }
+    plan.init.seccomp.iter().flat_map(|filter| &filter.ignored).for_each(runtime.on_detail);
+    Ok((facts, plan))
+}
+
 /// Everything that the steps of a creation share.
 struct Maker<'a> {
     runtime: &'a Runtime,
     bundle: &'a Bundle,
     options: &'a CreateOptions,
     facts: HostFacts,
-    plan: Plan,
+    plan: Box<Plan>,
     preserve_fds: u32,
     state: State,
     places: HookPlaces,

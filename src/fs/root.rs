@@ -249,7 +249,7 @@ mod tests {
         fs::create_dir_all(scratch.0.join("outside")).unwrap();
         symlink("../../outside", base.join("link")).unwrap();
         let stop = AtomicBool::new(false);
-        let directory = Root::open(&base).unwrap();
+        let directory = fs::File::open(&base).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {

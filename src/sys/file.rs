@@ -58,7 +58,9 @@ pub(crate) fn read_composed(path: impl Arg) -> Result<Vec<u8>, Errno> {
     Ok(content)
 }
 
-/// Adds the next piece to `content`; its length, 0 at the end.
+/// Adds the next piece to `content`; its length, 0 at the end. Never inlined: the buffer would be part of frames that a waiting
+/// init keeps.
+#[inline(never)]
 fn read_piece(file: impl AsFd, content: &mut Vec<u8>) -> Result<usize, Errno> {
     let mut buffer = [0; PIECE];
     let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer)).map_err(errno)?;

@@ -9,7 +9,8 @@ use crate::config;
 use crate::container::{Container, End};
 use crate::lab::Lab;
 use crate::needs::Need;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 /// A test that writes one resource and reads one file of a v1 controller; `since` is the minor version of the
 /// specification that brought the resource.

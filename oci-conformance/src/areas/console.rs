@@ -11,7 +11,8 @@ use crate::config;
 use crate::console::Receiver;
 use crate::container::wait_for;
 use crate::lab::Lab;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("console.stdio_is_a_terminal", &["L-dev-console", "R-start-runs"], stdio),

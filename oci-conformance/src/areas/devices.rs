@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::lab::Lab;
 use crate::needs::Need;
-use crate::suite::{Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("devices.null_is_there", &["L-dev-null"], |lab| default_device(lab, "/dev/null", 1, 3)),
@@ -162,12 +163,12 @@ fn denied(lab: &Lab) -> Verdict {
     equal("opening the host's /dev/fuse", with_node["open:/etc/fuse:rw"]["errno"].as_i64(), NOT_PERMITTED)
 }
 
-fn node(root: &std::path::Path, name: &str, major: u64, minor: u64) -> Result<(), crate::suite::Failure> {
+fn node(root: &std::path::Path, name: &str, major: u64, minor: u64) -> Result<(), crate::verdict::Failure> {
     use nix::sys::stat::{Mode, SFlag, makedev, mknod};
     Ok(mknod(&root.join(name), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor))?)
 }
 
-fn rules(lab: &Lab, name: &str, list: Value, action: &str) -> Result<Option<i64>, crate::suite::Failure> {
+fn rules(lab: &Lab, name: &str, list: Value, action: &str) -> Result<Option<i64>, crate::verdict::Failure> {
     // kmsg (1:11): reading it needs no more than the permission of the cgroup, and CAP_SYSLOG.
     let mut config = config::with_capability("CAP_SYSLOG");
     config["linux"]["resources"]["devices"] = list;

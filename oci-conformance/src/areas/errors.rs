@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::lab::Lab;
 use crate::needs::Need;
-use crate::suite::{Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("errors.config_is_absent", &["R-env-error", "R-error-clean"], absent),

@@ -7,7 +7,8 @@ use crate::config;
 use crate::container::{Container, End};
 use crate::lab::{Answer, Lab};
 use crate::needs::Need;
-use crate::suite::{Failure, Test, Verdict, ensure, equal, extension};
+use crate::suite::{Test, extension};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     extension("extensions.pid_file_has_digits_only", pid_file),

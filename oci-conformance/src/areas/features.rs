@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::config;
 use crate::lab::Lab;
 use crate::needs::Need;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Features];
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::container::Container;
 use crate::lab::Lab;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("hooks.prestart_runs", &["R-prestart", "C-prestart-path", "C-prestart-where", "C-prestart-when"], |lab| {

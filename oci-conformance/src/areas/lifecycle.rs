@@ -5,7 +5,8 @@ use serde_json::json;
 use crate::config;
 use crate::container::{Container, End};
 use crate::lab::Lab;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core(

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::config;
 use crate::lab::Lab;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("mounts.are_made_in_order", &["C-mounts-order"], order),

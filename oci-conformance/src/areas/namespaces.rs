@@ -8,7 +8,8 @@ use crate::config;
 use crate::holder::Holder;
 use crate::lab::Lab;
 use crate::needs::Need;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 /// In the configuration, and in /proc.
 const KINDS: [(&str, &str); 8] = [

@@ -8,7 +8,8 @@ use crate::config;
 use crate::lab::Lab;
 use crate::leaks::{device_exists, device_name};
 use crate::needs::Need;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Veth, Need::Spec(3)];
 

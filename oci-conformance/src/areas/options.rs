@@ -6,7 +6,8 @@ use super::mounts::{mount_at, source};
 use crate::config;
 use crate::lab::Lab;
 use crate::needs::Need;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 /// A test for one word on a new tmpfs: which words of mountinfo must be there, and which must not.
 macro_rules! tmpfs {

@@ -6,7 +6,8 @@ use crate::config;
 use crate::container::End;
 use crate::lab::Lab;
 use crate::needs::Need;
-use crate::suite::{Failure, Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Failure, Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("process.arguments_are_exact", &["R-start-runs"], arguments),

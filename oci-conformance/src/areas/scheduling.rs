@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::lab::Lab;
 use crate::needs::Need;
-use crate::suite::{Test, Verdict, core, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Verdict, equal};
 
 pub const TESTS: &[Test] = &[
     core("scheduler.batch_with_nice", &["R-start-runs"], |lab| {

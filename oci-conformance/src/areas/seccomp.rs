@@ -8,7 +8,8 @@ use crate::config;
 use crate::console::Receiver;
 use crate::container::End;
 use crate::lab::Lab;
-use crate::suite::{Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("seccomp.is_off_without_profile", &["R-start-runs"], off),

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::config;
 use crate::lab::Lab;
-use crate::suite::{Test, Verdict, core, ensure, equal};
+use crate::suite::{Test, core};
+use crate::verdict::{Verdict, ensure, equal};
 
 pub const TESTS: &[Test] = &[
     core("state.version_is_there", &["R-state-version"], version),

@@ -19,7 +19,7 @@ pub fn perform(words: &[&str]) -> Value {
         ["read", path] => answer(fs::read(path).map(|bytes| json!({"text": String::from_utf8_lossy(&bytes)}))),
         ["write", path, text] => answer(write_existing(path, text).map(|()| json!({}))),
         ["create", path] => answer(fs::write(path, "").map(|()| json!({}))),
-        ["list", path] => answer(fs::read_dir(path).map(|_| json!({"names": names(path)}))),
+        ["list", path] => answer(fs::read_dir(path).map(|_| json!({"names": super::facts::names(path)}))),
         ["mkdir", path] => answer(fs::create_dir(path).map(|()| json!({}))),
         ["unlink", path] => answer(fs::remove_file(path).map(|()| json!({}))),
         ["readlink", path] => answer(fs::read_link(path).map(|target| json!({"text": target}))),
@@ -92,14 +92,6 @@ fn answer(result: std::io::Result<Value>) -> Value {
     }
 }
 
-/// Sorted names in a directory.
-pub fn names(path: &str) -> Vec<String> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
 fn describe(data: &fs::Metadata) -> Value {
     let kind = data.file_type();
     let letter = if kind.is_dir() {
@@ -142,7 +134,7 @@ fn make_node(path: &str, kind: &str, major: &str, minor: &str) -> std::io::Resul
 /// How many living processes there are beside the caller in its pid namespace; zombies do not count.
 fn others() -> usize {
     let own = std::process::id().to_string();
-    let numbers = names("/proc").into_iter().filter(|name| name.parse::<u32>().is_ok() && *name != own);
+    let numbers = super::facts::names("/proc").into_iter().filter(|name| name.parse::<u32>().is_ok() && *name != own);
     let stats = numbers.filter_map(|number| fs::read_to_string(format!("/proc/{number}/stat")).ok());
     stats.filter(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X'])).count()
 }

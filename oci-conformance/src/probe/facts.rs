@@ -119,7 +119,7 @@ fn files() -> Map<String, Value> {
         .map(|(key, value)| (key.to_owned(), json!(value.trim())))
         .collect();
     facts.insert("status".into(), Value::Object(status));
-    let open: Map<String, Value> = super::actions::names("/proc/self/fd")
+    let open: Map<String, Value> = names("/proc/self/fd")
         .into_iter()
         .filter_map(|number| {
             let target = fs::read_link(format!("/proc/self/fd/{number}")).ok()?;
@@ -158,4 +158,12 @@ fn mounts() -> Value {
         }))
     });
     Value::Array(rows.collect())
+}
+
+/// Sorted names in a directory.
+pub fn names(path: &str) -> Vec<String> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }

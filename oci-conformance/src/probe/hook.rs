@@ -19,7 +19,7 @@ pub fn main(args: &[String]) -> ExitCode {
         "environment": environment,
         "namespaces": super::facts::namespaces(),
         "cwd": std::env::current_dir().ok(),
-        "root_entries": super::actions::names("/"),
+        "root_entries": super::facts::names("/"),
         // Whether the user's program has left its mark yet: tells a hook before it from a hook after it.
         "mark_in_bundle": state["bundle"].as_str().map(|bundle| std::path::Path::new(bundle).join("rootfs/mark").exists()),
         "mark": std::path::Path::new("/mark").exists(),

@@ -73,7 +73,7 @@ impl Scratch {
     /// Gives the cgroup, which has limits and rules already, those of `resources`.
     fn update(&self, resources: &Resources) -> Result<Vec<Warning>> {
         let mut record = self.cgroup.record().clone();
-        make::prepare_v2(&mut record, resources)?;
+        controllers::prepare(&mut record, resources)?;
         apply::apply(&record, resources, true)
     }
 

@@ -117,6 +117,39 @@ fn tmpfs_without_a_mode_takes_the_directory_s() {
 }
 
 #[test]
+fn usual_filesystems_by_two_calls_are_those_of_the_general_way() {
+    container("entries::usual_filesystems_by_two_calls_are_those_of_the_general_way", bare_plan, |mut plan| {
+        let quiet = NOSUID | NODEV | NOEXEC;
+        let tmpfs = &["mode=1777", "size=65536k"];
+        let devpts = &["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+        let entries = |top: &str| {
+            let at = |name: &str| format!("{top}/{name}");
+            let sysfs = MountPlan { super_flags: libc::MS_RDONLY, ..new("sysfs", &at("sys"), RDONLY | quiet, &[]) };
+            [
+                new("proc", &at("proc"), 0, &[]),
+                new("tmpfs", &at("dev"), NOSUID | STRICTATIME, tmpfs),
+                new("devpts", &at("pts"), NOSUID | NOEXEC, devpts),
+                new("mqueue", &at("mqueue"), quiet, &[]),
+                sysfs,
+            ]
+        };
+        plan.mounts.extend(entries("/short"));
+        // What changes the propagation goes the general way.
+        let private = |mount| MountPlan { propagation: vec![libc::MS_PRIVATE], ..mount };
+        plan.mounts.extend(entries("/long").map(private));
+        enter(&plan).unwrap();
+        let mounts = mounts();
+        let seen = |path: String| {
+            let mounted = &mounts[&path];
+            (&mounted.root, &mounted.options, &mounted.fs_type, &mounted.super_options)
+        };
+        for name in ["proc", "dev", "pts", "mqueue", "sys"] {
+            assert_eq!(seen(format!("/short/{name}")), seen(format!("/long/{name}")), "{name}");
+        }
+    });
+}
+
+#[test]
 fn copy_up_brings_the_image_s_content() {
     let image = |directory: &Path| {
         let from = directory.join("rootfs/data");

@@ -128,7 +128,14 @@ pub const TESTS: &[Test] = &[
         "net_prio.ifpriomap",
         "lo 5"
     ),
-    v1!("cgroups.v1_huge_pages", "hugetlb", "/hugepageLimits", huge_pages(), "hugetlb.2MB.limit_in_bytes", "4194304"),
+    v1!(
+        "cgroups.v1_huge_pages",
+        "hugetlb",
+        "/hugepageLimits",
+        huge_pages(),
+        "hugetlb.2MB.rsvd.limit_in_bytes",
+        "4194304"
+    ),
     core("cgroups.v1_quota_below_burst_is_refused", &["R-create-property", "R-error-clean"], |lab| {
         lab.create_refuses(&config::with(
             "/linux/resources/cpu",
@@ -143,7 +150,7 @@ pub const TESTS: &[Test] = &[
     v2!("cgroups.v2_pids", "pids", "/pids/limit", json!(77), "pids.max", "77"),
     v2!("cgroups.v2_memory", "memory", "/memory/limit", json!(67_108_864), "memory.max", "67108864"),
     v2!("cgroups.v2_memory_reservation", "memory", "/memory/reservation", json!(33_554_432), "memory.low", "33554432"),
-    v2!("cgroups.v2_huge_pages", "hugetlb", "/hugepageLimits", huge_pages(), "hugetlb.2MB.max", "4194304"),
+    v2!("cgroups.v2_huge_pages", "hugetlb", "/hugepageLimits", huge_pages(), "hugetlb.2MB.rsvd.max", "4194304"),
     v2!("cgroups.v2_cpu_quota", "cpu", "/cpu", json!({"quota": 20000, "period": 50000}), "cpu.max", "20000 50000"),
     v2!("cgroups.v2_cpuset", "cpuset", "/cpu/cpus", json!("0"), "cpuset.cpus", "0"),
     v2!("cgroups.v2_cpu_idle", "cpu", "/cpu/idle", json!(1), "cpu.idle", "1"),
@@ -180,6 +187,7 @@ fn throttle(name: &str) -> Value {
     value
 }
 
+/// Limits what may be reserved, where the kernel can (5.7).
 fn huge_pages() -> Value {
     json!([{"pageSize": "2MB", "limit": 4_194_304}])
 }

@@ -97,6 +97,19 @@ impl Lab {
         self.nothing_of(&container)
     }
 
+    /// A test in which everything was refused says something only if the runtime takes the usual configuration.
+    pub fn control(&self) -> Result<(), Failure> {
+        if self.created.get() {
+            return Ok(());
+        }
+        let container = self.container("control", &crate::config::base())?;
+        container
+            .create()
+            .map_err(|failure| Failure(format!("the usual configuration is refused too: {}", failure.0)))?;
+        container.stop()?;
+        container.delete()
+    }
+
     /// After a failed create: no container of the id, no process, mount or cgroup with the tag.
     pub fn nothing_of(&self, container: &Container<'_>) -> Result<(), Failure> {
         if self.run(&["state", &container.id])?.ok() {

@@ -67,6 +67,7 @@ impl<'a> Container<'a> {
         let answer = self.lab.finish(command, &self.id)?;
         if answer.ok() {
             self.created.set(true);
+            self.lab.created.set(true);
             let pid = self.state()?["pid"].as_i64().unwrap_or(0);
             self.pid.set(i32::try_from(pid).unwrap_or(0));
         }

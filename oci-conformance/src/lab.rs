@@ -16,6 +16,8 @@ pub struct Lab {
     pub tag: String,
     /// A copy of this program, which containers run.
     pub probe: PathBuf,
+    /// Whether the runtime has created anything here.
+    pub created: std::cell::Cell<bool>,
 }
 
 /// Exit code and both outputs of a command.
@@ -38,7 +40,7 @@ impl Lab {
         let directory = parent.join(tag);
         fs::create_dir_all(&directory)?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
-        Ok(Self { runtime, directory, tag: tag.to_owned(), probe: probe.to_owned() })
+        Ok(Self { runtime, directory, tag: tag.to_owned(), probe: probe.to_owned(), created: false.into() })
     }
 
     /// A path in the test's directory.

@@ -1,14 +1,22 @@
-//! What a test left on the host, found by its tag; and what a whole run left, found by comparison.
+//! What a test left on the host, found by its tag or as its orphans; and what a whole run left, found by comparison. Control
+//! groups are the one kind found by the tag alone, which is in the id and in every path that a test asks for: others make
+//! groups of their own meanwhile, and nothing tells whose those are.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
 use crate::lab::Lab;
 
 /// How often removal is tried, with 10 ms between.
 const ROUNDS: usize = 300;
+
+/// What has been killed disappears within this time.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What every name begins with that the run of this process id makes on the host.
 pub fn tag_of(pid: u32) -> String {
@@ -18,7 +26,7 @@ pub fn tag_of(pid: u32) -> String {
 /// Everything of the lab that is still there, one line each. The kernel gets a moment: killed processes disappear a
 /// little later.
 pub fn find_patiently(lab: &Lab) -> Vec<String> {
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + PATIENCE;
     loop {
         let left = find(lab);
         if left.is_empty() || Instant::now() > end {
@@ -31,9 +39,10 @@ pub fn find_patiently(lab: &Lab) -> Vec<String> {
 /// The same, without patience.
 pub fn find(lab: &Lab) -> Vec<String> {
     let states = fs::read_dir(lab.state_directory()).into_iter().flatten().flatten();
-    // Some runtimes keep a lock or a folder of their own beside the containers.
-    let names =
-        states.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name.contains(&lab.tag));
+    // Some runtimes keep a hidden folder of their own beside the containers: crun its compiled filters.
+    let names = states
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.contains(&lab.tag) || !name.starts_with('.'));
     let mut left: Vec<String> = names.map(|name| format!("state {name}")).collect();
     left.extend(mounts(&lab.tag).into_iter().map(|place| format!("mount {place}")));
     left.extend(cgroups(&lab.tag).into_iter().map(|path| format!("cgroup {}", path.display())));
@@ -56,7 +65,7 @@ pub fn remove(tag: &str) {
             let _ = fs::write(group.join("cgroup.freeze"), "0");
         }
         for (pid, _) in processes {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
         for place in mounts.into_iter().rev() {
             let _ = nix::mount::umount2(place.as_str(), nix::mount::MntFlags::MNT_DETACH);
@@ -132,12 +141,70 @@ fn processes(tag: &str) -> Vec<(i32, String)> {
     found
 }
 
+/// Living processes that the kernel has given to the caller, a subreaper, since their parents ended, with no tag needed. The
+/// dead are waited for, so nobody else may want to.
+fn orphans() -> Vec<(i32, String)> {
+    let own = std::process::id().to_string();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // After the name, which may hold anything: the state, and the parent.
+        let mut words = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let (Some(state), Some(parent)) = (words.next(), words.next()) else { continue };
+        if parent != own {
+            continue;
+        }
+        if matches!(state, "Z" | "X") {
+            // The first process of a pid namespace ends only when all that had entered it have been waited for.
+            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+        } else {
+            let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            found.push((pid, String::from_utf8_lossy(&arguments).replace('\0', " ")));
+        }
+    }
+    found
+}
+
+/// The caller's children when it has started all that it will and waited for them, one line each, after the patience that
+/// [`find_patiently`] has. They are killed.
+pub fn take_orphans() -> Vec<String> {
+    let end = Instant::now() + PATIENCE;
+    let mut left = orphans();
+    while !left.is_empty() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+        left = orphans();
+    }
+    // Killed parents leave their children to us in turn.
+    for _ in 0..ROUNDS {
+        let list = orphans();
+        if list.is_empty() {
+            break;
+        }
+        for (pid, _) in list {
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    left.into_iter().map(|(pid, line)| format!("process {pid} {line}")).collect()
+}
+
 /// The network devices of a tag.
 fn devices(tag: &str) -> Vec<String> {
     let beginning = device_beginning(tag);
-    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| name.starts_with(&beginning)).collect()
+    all_devices().into_iter().filter(|name| name.starts_with(&beginning)).collect()
+}
+
+/// The devices of our network namespace; /sys would show those of the one in which it was mounted.
+fn all_devices() -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+    let names = table.lines().skip(2).filter_map(|line| line.split(':').next());
+    names.map(|name| name.trim().to_owned()).collect()
+}
+
+/// Whether our network namespace has a device of this name.
+pub fn device_exists(name: &str) -> bool {
+    all_devices().iter().any(|other| other == name)
 }
 
 /// A name for a network device of this tag; the part has at most three letters.
@@ -152,12 +219,12 @@ fn device_beginning(tag: &str) -> String {
     format!("o{run}n{test}")
 }
 
-/// All mounts of the run's own mount namespace, and the cgroups and network devices that carry the run's number.
+/// All mounts and network devices of the run's own namespaces, and the cgroups that carry the run's number.
 pub fn survey() -> BTreeSet<String> {
     let tag = tag_of(std::process::id());
     let mut rows = mount_rows("/proc/self/mountinfo");
     rows.extend(cgroups(&tag).into_iter().map(|path| format!("cgroup {}", path.display())));
-    rows.extend(devices(&tag).into_iter().map(|name| format!("network device {name}")));
+    rows.extend(all_devices().into_iter().map(|name| format!("network device {name}")));
     rows
 }
 
@@ -166,9 +233,16 @@ pub fn mounts_of_parent() -> BTreeSet<String> {
     mount_rows(&format!("/proc/{}/mountinfo", nix::unistd::getppid()))
 }
 
+/// Each mount's place; the second one at a place has its number, so that what hides another is seen.
 fn mount_rows(table: &str) -> BTreeSet<String> {
     let table = fs::read_to_string(table).unwrap_or_default();
-    table.lines().filter_map(|line| line.split(' ').nth(4)).map(|place| format!("mount {place}")).collect()
+    let mut rows = BTreeSet::new();
+    for place in table.lines().filter_map(|line| line.split(' ').nth(4)) {
+        let row = (1..)
+            .map(|number| if number == 1 { format!("mount {place}") } else { format!("mount {place} ({number})") });
+        rows.extend(row.into_iter().find(|row| !rows.contains(row)));
+    }
+    rows
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub enum Need {
     V1(&'static str),
     /// Cgroup v2 at /sys/fs/cgroup, with the controller of this name enabled for children.
     V2(&'static str),
+    /// In the kernel, with the program that loads profiles.
     AppArmor,
     /// The program `ip`, and veth devices.
     Veth,
@@ -41,11 +42,12 @@ impl Need {
             }
             Self::V2(controller) => std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
                 .is_ok_and(|text| text.split_whitespace().any(|name| name == controller)),
-            Self::AppArmor => std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
-                .is_ok_and(|text| text.starts_with('Y')),
-            Self::Veth => {
-                ["/sbin/ip", "/usr/sbin/ip", "/bin/ip", "/usr/bin/ip"].iter().any(|path| Path::new(path).exists())
+            Self::AppArmor => {
+                std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+                    .is_ok_and(|text| text.starts_with('Y'))
+                    && is_program("apparmor_parser")
             }
+            Self::Veth => is_program("ip"),
             Self::Namespace(name) => Path::new("/proc/self/ns").join(name).exists(),
             Self::SysResource => rustix::thread::capabilities(None)
                 .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_RESOURCE)),
@@ -65,7 +67,7 @@ impl Need {
             Self::Root => "root".into(),
             Self::V1(controller) => format!("cgroup v1 with {controller}"),
             Self::V2(controller) => format!("cgroup v2 with {controller}"),
-            Self::AppArmor => "AppArmor".into(),
+            Self::AppArmor => "AppArmor and its program apparmor_parser".into(),
             Self::Veth => "the program ip".into(),
             Self::Namespace(name) => format!("{name} namespaces"),
             Self::SysResource => "CAP_SYS_RESOURCE".into(),
@@ -75,4 +77,10 @@ impl Need {
             Self::NoResctrl => "no resctrl file system".into(),
         }
     }
+}
+
+/// By the search path, as a test starts it.
+fn is_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).exists())
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::lab::Lab;
 use crate::runtime::Runtime;
 use crate::suite::Test;
-use crate::verdict::Failure;
+use crate::verdict::{Failure, ensure};
 use crate::work::Work;
 use crate::{areas, leaks, sys};
 
@@ -55,7 +55,7 @@ pub fn run(
     let began = Instant::now();
     nix::sys::prctl::set_child_subreaper(true)?;
     sys::note_ending()?;
-    own_mount_namespace()?;
+    own_namespaces()?;
     let hidden = Hidden::new(runtime)?;
     let work = Work::new()?;
     let before = leaks::survey();
@@ -78,12 +78,14 @@ pub fn run(
     });
     if let Some(signal) = sys::ending() {
         leaks::remove(&leaks::tag_of(std::process::id()));
+        leaks::take_orphans();
         return Err(Failure(format!("ended by signal {signal}; what the tests had made is removed")));
     }
     let mut list = finished.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     list.sort_by_key(|(index, _)| *index);
     let after = leaks::survey();
-    let left = after.difference(&before).map(|row| format!("left: {row}"));
+    let orphans = leaks::take_orphans();
+    let left = after.difference(&before).chain(&orphans).map(|row| format!("left: {row}"));
     // Mounts end everywhere with the directory that they are on, whoever removes it.
     let elsewhere = leaks::mounts_of_parent();
     let gone = before.difference(&after).filter(|row| elsewhere.contains(*row)).map(|row| format!("gone: {row}"));
@@ -95,12 +97,13 @@ pub fn run(
     })
 }
 
-/// What a runtime mounts by mistake shall neither stay on the host nor be mistaken for somebody else's. Without the
-/// privilege the tests lack the need root anyway.
-fn own_mount_namespace() -> Result<(), Failure> {
+/// What a runtime mounts by mistake, and network devices, shall neither stay on the host nor be mistaken for somebody else's.
+/// Without the privilege the tests lack the need root anyway.
+fn own_namespaces() -> Result<(), Failure> {
     use nix::mount::{MsFlags, mount};
+    use nix::sched::CloneFlags;
     if nix::unistd::geteuid().is_root() {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+        nix::sched::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
     }
     Ok(())
@@ -188,12 +191,14 @@ pub fn one(args: &[String]) -> ExitCode {
     let runtime = Runtime { path: runtime.into(), hide_v2: false, systemd: !manager.is_empty(), limit: LIMIT };
     let verdict = prepared(runtime, tag, directory).and_then(|lab| {
         let test = areas::all().into_iter().find(|test| test.id == id).ok_or("no such test")?;
-        let verdict = (test.run)(&lab);
+        let verdict = (test.run)(&lab).and_then(|()| lab.control());
         if verdict.is_err() {
             // What the test did not come to remove is not the runtime's leak.
             leaks::remove(&lab.tag);
         }
-        verdict
+        let orphans = leaks::take_orphans();
+        verdict?;
+        ensure(orphans.is_empty(), || format!("left behind: {}", orphans.join("; ")))
     });
     match verdict {
         Ok(()) => ExitCode::SUCCESS,

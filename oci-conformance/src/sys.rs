@@ -1,7 +1,7 @@
 //! The only unsafe code of this program: calls that neither nix nor rustix wraps.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -27,6 +27,31 @@ pub fn note_ending() -> Result<(), Errno> {
 /// The signal that asked this process to end.
 pub fn ending() -> Option<i32> {
     Some(ENDING.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
+}
+
+/// Whether SIGPIPE was ignored when the process began; the runtime of Rust ignores it before `main`.
+static PIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_pipe() {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: sigaction without a new action only writes the old one to its third argument, a live struct of that type;
+    // zeroed is a valid one, so reading it is sound even if the call failed.
+    let handler = unsafe {
+        libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction
+    };
+    PIPE_IGNORED.store(handler == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+// SAFETY: the functions in .init_array are called once, by one thread, before `main` and what precedes it: `note_pipe` has the
+// type that is asked for and needs nothing of the standard library that would not be there yet.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static BEFORE_MAIN: extern "C" fn() = note_pipe;
+
+/// Whether this process was started with SIGPIPE ignored.
+pub fn pipe_was_ignored() -> bool {
+    PIPE_IGNORED.load(Ordering::Relaxed)
 }
 
 /// What sched_getattr(2) says of a process.

@@ -120,6 +120,22 @@ pub const TESTS: &[Test] = &[
         "1048576"
     ),
     v1!("cgroups.v1_network_class", "net_cls", "/network/classID", json!(1_048_577), "net_cls.classid", "1048577"),
+    v1!(
+        "cgroups.v1_network_priority",
+        "net_prio",
+        "/network/priorities",
+        json!([{"name": "lo", "priority": 5}]),
+        "net_prio.ifpriomap",
+        "lo 5"
+    ),
+    v1!(
+        "cgroups.v1_huge_pages",
+        "hugetlb",
+        "/hugepageLimits",
+        huge_pages(),
+        "hugetlb.2MB.rsvd.limit_in_bytes",
+        "4194304"
+    ),
     core("cgroups.v1_quota_below_burst_is_refused", &["R-create-property", "R-error-clean"], |lab| {
         lab.create_refuses(&config::with(
             "/linux/resources/cpu",
@@ -134,11 +150,16 @@ pub const TESTS: &[Test] = &[
     v2!("cgroups.v2_pids", "pids", "/pids/limit", json!(77), "pids.max", "77"),
     v2!("cgroups.v2_memory", "memory", "/memory/limit", json!(67_108_864), "memory.max", "67108864"),
     v2!("cgroups.v2_memory_reservation", "memory", "/memory/reservation", json!(33_554_432), "memory.low", "33554432"),
+    v2!("cgroups.v2_huge_pages", "hugetlb", "/hugepageLimits", huge_pages(), "hugetlb.2MB.rsvd.max", "4194304"),
     v2!("cgroups.v2_cpu_quota", "cpu", "/cpu", json!({"quota": 20000, "period": 50000}), "cpu.max", "20000 50000"),
     v2!("cgroups.v2_cpuset", "cpuset", "/cpu/cpus", json!("0"), "cpuset.cpus", "0"),
     v2!("cgroups.v2_cpu_idle", "cpu", "/cpu/idle", json!(1), "cpu.idle", "1"),
-    core("cgroups.v2_unified_is_written", &["L-unified-controllers", "L-unified-unknown"], |lab| {
+    core("cgroups.v2_unified_is_written", &["L-unified-controllers"], |lab| {
         file_says(lab, "", "/unified", json!({"memory.high": "33554432"}), "memory.high", "33554432")
+    })
+    .needs(&[Need::Root, Need::V2("memory")]),
+    core("cgroups.v2_unified_of_any_file_is_written", &["L-unified-unknown"], |lab| {
+        file_says(lab, "", "/unified", json!({"cgroup.max.descendants": "7"}), "cgroup.max.descendants", "7")
     })
     .needs(&[Need::Root, Need::V2("memory")]),
     core("cgroups.v2_unified_without_controller_is_refused", &["L-unified-absent"], |lab| {
@@ -164,6 +185,11 @@ fn throttle(name: &str) -> Value {
     let mut value = json!({});
     value[name] = json!([{"major": major, "minor": minor, "rate": 1_048_576}]);
     value
+}
+
+/// Limits what may be reserved, where the kernel can (5.7).
+fn huge_pages() -> Value {
+    json!([{"pageSize": "2MB", "limit": 4_194_304}])
 }
 
 /// The base in the cgroup `/TAG-cgroup`.

@@ -218,7 +218,7 @@ fn state_is(record: &Value, container: &Container<'_>, status: &[&str]) -> Verdi
 fn state_on_stdin(lab: &Lab) -> Verdict {
     let mut config = config::with("/annotations", json!({"a.b": "c"}));
     config::set_actions(&mut config, &["create:/mark", "wait"]);
-    for kind in ["createRuntime", "createContainer", "poststart", "poststop"] {
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
         config::set(&mut config, &format!("/hooks/{kind}"), json!([hook(lab, kind, &[])]));
     }
     config::set(&mut config, "/hooks/startContainer", json!([inner_hook("startContainer", &[])]));
@@ -231,13 +231,13 @@ fn state_on_stdin(lab: &Lab) -> Verdict {
     container.delete()?;
     let mut records = records_of(&log(lab))?;
     records.extend(records_of(&container.root().join("hooks.log"))?);
-    equal("hooks that ran", records.len(), 5)?;
+    equal("hooks that ran", records.len(), 6)?;
     for record in &records {
         let (status, wants_pid): (&[&str], bool) = match record["name"].as_str().unwrap_or_default() {
             "poststart" => (&["running"], true),
             "poststop" => (&["stopped"], false),
             "startContainer" => (&["created"], false),
-            "createRuntime" => (&["creating", "created"], true),
+            "prestart" | "createRuntime" => (&["creating", "created"], true),
             _ => (&["creating", "created"], false),
         };
         state_is(record, &container, status)?;

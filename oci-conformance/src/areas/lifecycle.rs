@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     core("lifecycle.create_does_not_run_program", &["R-create-waits", "R-create-args-later"], create_waits),
     core("lifecycle.create_makes_environment", &["R-create-resources", "R-create-applies", "R-env"], create_makes),
     core("lifecycle.config_changed_after_create_has_no_effect", &["R-config-frozen"], config_frozen),
+    core("lifecycle.hooks_changed_after_create_have_no_effect", &["R-config-frozen"], hooks_frozen),
     core("lifecycle.state_without_id_fails", &["R-query-id"], |lab| fails(lab, &["state"])),
     core("lifecycle.create_without_id_fails", &["R-create-args"], create_without_id),
     core("lifecycle.create_without_bundle_fails", &["R-create-args"], create_without_bundle),
@@ -124,6 +125,23 @@ fn config_frozen(lab: &Lab) -> Verdict {
     ensure(!container.root().join("changed").exists(), || "the changed program ran".into())?;
     ensure(container.output()?.contains("facts"), || "the first program did not run".into())?;
     container.delete()
+}
+
+/// The hooks of start and delete are those that create read.
+fn hooks_frozen(lab: &Lab) -> Verdict {
+    let hook = |name: &str| json!([{"path": lab.host_probe(), "args": ["probe", "hook", lab.text(name), name]}]);
+    let mut config = config::with("/hooks/poststop", hook("first"));
+    let container = lab.container("a", &config)?;
+    container.create()?;
+    for kind in ["poststart", "poststop"] {
+        config::set(&mut config, &format!("/hooks/{kind}"), hook("changed"));
+    }
+    std::fs::write(container.bundle.join("config.json"), config.to_string())?;
+    container.start()?;
+    container.wait()?;
+    container.delete()?;
+    ensure(!lab.path("changed").exists(), || "a hook ran that was not there in create".into())?;
+    ensure(lab.path("first").exists(), || "the first hook did not run".into())
 }
 
 fn create_without_id(lab: &Lab) -> Verdict {
@@ -255,13 +273,17 @@ fn kill_words(lab: &Lab) -> Verdict {
 
 /// The signal goes to the container's process, not to its children.
 fn kill_reaches_one(lab: &Lab) -> Verdict {
-    let actions = ["block", "create:/mark", "signal", "sleep:300", "stat:/child"];
+    // Unlike its parent the child does not block the signal.
+    let child = "start:/probe:create:/child;wait";
+    let actions = [child, "wait-for:/child", "block", "create:/mark", "signal", "sleep:200", "others"];
     let container = lab.container("a", &config::probing(&actions))?;
     container.create()?;
     container.start()?;
     container.wait_for("mark")?;
     container.kill("USR1")?;
     equal("end", container.wait()?, End::Code(0))?;
+    let said: serde_json::Value = serde_json::from_str(&container.output()?)?;
+    equal("living children", &said["others"]["alive"], &json!(1))?;
     container.delete()
 }
 

@@ -70,6 +70,7 @@ pub const TESTS: &[Test] = &[
     core("namespaces.loopback_is_there", &["L-ns-network"], loopback),
     core("mappings.are_exact", &["R-create-applies"], mappings),
     core("mappings.several_ranges_work", &["R-create-applies"], ranges),
+    core("mappings.groups_have_their_own", &["R-create-applies"], own_groups),
     core("mappings.process_is_root_inside", &["R-create-applies"], root_inside),
     core("mappings.user_inside_is_mapped", &["R-create-applies"], user_inside),
     core("mappings.do_not_change_owners", &["L-user-chown"], owners),
@@ -219,6 +220,14 @@ fn ranges(lab: &Lab) -> Verdict {
     )
 }
 
+fn own_groups(lab: &Lab) -> Verdict {
+    let mut config = config::with_user_namespace(100_000);
+    config["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 200_000, "size": 1000}]);
+    let facts = facts_as(lab, &config, 100_000)?;
+    equal("uid_map", numbers(&facts["uid_map"]), vec![vec![0, 100_000, 65536]])?;
+    equal("gid_map", numbers(&facts["gid_map"]), vec![vec![0, 200_000, 1000]])
+}
+
 fn root_inside(lab: &Lab) -> Verdict {
     let mut config = config::with_user_namespace(100_000);
     config::set_actions(&mut config, &["create:/mark", "wait"]);
@@ -280,7 +289,10 @@ fn offsets(lab: &Lab) -> Verdict {
     let found = seconds(&facts, nix::time::ClockId::CLOCK_MONOTONIC, "monotonic")?;
     ensure((9_990..=10_000).contains(&found), || format!("the monotonic clock is {found} s ahead"))?;
     let found = seconds(&facts, nix::time::ClockId::CLOCK_BOOTTIME, "boottime")?;
-    ensure((19_990..=20_000).contains(&found), || format!("the boot clock is {found} s ahead"))
+    ensure((19_990..=20_000).contains(&found), || format!("the boot clock is {found} s ahead"))?;
+    let table = facts["timens_offsets"].as_str().unwrap_or_default();
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    ensure(rows.contains(&vec!["boottime", "20000", "5"]), || format!("the offsets are {table:?}"))
 }
 
 fn negative(lab: &Lab) -> Verdict {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::config;
 use crate::lab::Lab;
-use crate::leaks::device_name;
+use crate::leaks::{device_exists, device_name};
 use crate::needs::Need;
 use crate::suite::{Test, core};
 use crate::verdict::{Failure, Verdict, ensure, equal};
@@ -48,7 +48,7 @@ impl Veth {
     }
 
     fn far_exists(&self) -> bool {
-        std::path::Path::new("/sys/class/net").join(&self.far).exists()
+        device_exists(&self.far)
     }
 }
 
@@ -139,7 +139,7 @@ fn not_back(lab: &Lab) -> Verdict {
     devices(lab, &config)?;
     // A virtual device ends with its namespace, which the kernel removes a little later.
     let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while std::path::Path::new("/sys/class/net").join(&veth.near).exists() && std::time::Instant::now() < end {
+    while device_exists(&veth.near) && std::time::Instant::now() < end {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     equal("the device is on the host after delete", veth.far_exists(), false)

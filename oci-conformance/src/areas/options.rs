@@ -46,7 +46,13 @@ pub const TESTS: &[Test] = &[
     tmpfs!("options.relatime", "C-option-relatime", &["relatime"], &["relatime"], &["noatime"]),
     tmpfs!("options.norelatime", "C-option-norelatime", &["norelatime"], &[], &["noatime"]),
     tmpfs!("options.strictatime", "C-option-strictatime", &["strictatime"], &[], &["relatime", "noatime"]),
-    tmpfs!("options.nostrictatime", "C-option-nostrictatime", &["strictatime", "nostrictatime"], &[], &["noatime"]),
+    tmpfs!(
+        "options.nostrictatime",
+        "C-option-nostrictatime",
+        &["strictatime", "nostrictatime"],
+        &["relatime"],
+        &["noatime"]
+    ),
     tmpfs!("options.sync", "C-option-sync", &["sync"], &["sync"], &[]),
     tmpfs!("options.async", "C-option-async", &["sync", "async"], &[], &["sync"]),
     tmpfs!("options.dirsync", "C-option-dirsync", &["dirsync"], &["dirsync"], &[]),
@@ -81,6 +87,14 @@ pub const TESTS: &[Test] = &[
         &[]
     ),
     bound!("options.bind_noatime", "C-option-noatime", &[], &["bind", "noatime"], &["noatime"], &["relatime"]),
+    bound!(
+        "options.bind_relatime",
+        "C-option-relatime",
+        &["noatime"],
+        &["bind", "relatime"],
+        &["relatime"],
+        &["noatime"]
+    ),
     bound!("options.bind_rw_clears", "C-option-rw", &["ro"], &["bind", "rw"], &["rw"], &["ro"]),
     bound!(
         "options.bind_exec_clears",

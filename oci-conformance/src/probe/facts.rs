@@ -65,6 +65,7 @@ fn credentials() -> Map<String, Value> {
     facts.insert("uids".into(), json!(ids.unwrap_or_default()));
     facts.insert("gids".into(), json!(gids.unwrap_or_default()));
     facts.insert("groups".into(), json!(groups));
+    facts.insert("pipe_was_ignored".into(), json!(sys::pipe_was_ignored()));
     facts.insert("umask".into(), json!(umask.bits()));
     facts.insert("limits".into(), Value::Object(limits));
     facts.insert("no_new_privileges".into(), json!(rustix::thread::no_new_privs().ok()));

@@ -59,6 +59,11 @@ pub enum Turn {
     Hung,
 }
 
+/// The name is that of the cgroup, too, which no two contestants may share.
+fn listed(contestant: &Contestant, n: usize) -> String {
+    format!("listed-{}-{n}", contestant.name)
+}
+
 impl Workload {
     pub const ALL: [Workload; 13] = [
         Workload::Run,
@@ -132,7 +137,7 @@ impl Workload {
         }
         let bundle = stage.sleeper.to_string_lossy();
         (0..LISTED).try_for_each(|n| {
-            timed(&mut runtime(stage, contestant, &["create", "--bundle", &bundle, &format!("listed-{n}")]), stage, n)
+            timed(&mut runtime(stage, contestant, &["create", "--bundle", &bundle, &listed(contestant, n)]), stage, n)
                 .map(drop)
         })
     }
@@ -143,7 +148,7 @@ impl Workload {
             return Ok(());
         }
         (0..LISTED).try_for_each(|n| {
-            timed(&mut runtime(stage, contestant, &["delete", "--force", &format!("listed-{n}")]), stage, n).map(drop)
+            timed(&mut runtime(stage, contestant, &["delete", "--force", &listed(contestant, n)]), stage, n).map(drop)
         })
     }
 

@@ -6,20 +6,23 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
+use crate::sys::file;
+
 /// Reads all of `path`.
 pub(super) fn read(path: &Path) -> Result<String, Errno> {
-    match crate::sys::file::read(path) {
-        Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
-        Err(errno) => Err(Errno::from_raw_os_error(errno as i32)),
-    }
+    text(file::read(path))
 }
 
 /// Reads a file of one value, without its newline, by one read: values are shorter than a page.
 pub(super) fn read_value(path: &Path) -> Result<String, Errno> {
-    let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut buffer = [0; 4096];
-    let length = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut buffer))?;
-    Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim_end().to_owned())
+    text(file::read_composed(path)).map(|value| value.trim_end().to_owned())
+}
+
+fn text(content: Result<Vec<u8>, nix::errno::Errno>) -> Result<String, Errno> {
+    match content {
+        Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
+        Err(errno) => Err(Errno::from_raw_os_error(errno as i32)),
+    }
 }
 
 /// Opens `path` for writing.

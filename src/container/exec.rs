@@ -12,7 +12,7 @@ use super::store::Record;
 use super::{Container, ExecOptions, activation, console, liveness, seccomp_agent};
 use crate::bundle::{parse_process, read_limited};
 use crate::cgroup::{Cgroup, SubCgroup};
-use crate::error::{Context as _, Error, Kind as ErrorKind, Result, Warning};
+use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::host::HostFacts;
 use crate::init::attributes::raise_limits;
 use crate::init::hooks::HookOptions;
@@ -23,7 +23,6 @@ use crate::plan::exec::Overrides;
 use crate::plan::hooks::Hooks;
 use crate::plan::{Console, ExecPlan, ExecRequest};
 use crate::state::Status;
-use crate::sync::ParentEnd;
 use crate::sync::frame::{FromInit, ToInit};
 use crate::timings;
 
@@ -150,23 +149,10 @@ fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Res
     }
     let relay = front.filter(|_| process.terminal).map(Front::relay).transpose()?;
     sync.send(&ToInit::Continue)?;
-    await_execution(&sync, &request, pid, on_warning)?;
+    sync.await_execution(on_warning, |listener| {
+        let notify = request.plan.seccomp.as_ref().and_then(|filter| filter.notify.as_ref());
+        seccomp_agent::hand_over(notify.ok_or_else(unexpected)?, request.state, pid, listener)
+    })?;
     timings::mark("program executed");
     child.keep().ok_or_else(unexpected).map(|child| (child, relay))
-}
-
-/// Until the end of the socket, which tells that execve succeeded.
-fn await_execution(sync: &ParentEnd, request: &InitRequest<'_>, pid: i32, on_warning: fn(&Warning)) -> Result<()> {
-    loop {
-        match sync.receive()? {
-            None => return Ok(()),
-            Some((FromInit::SeccompFd, Some(listener))) => {
-                let notify = request.plan.seccomp.as_ref().and_then(|filter| filter.notify.as_ref());
-                seccomp_agent::hand_over(notify.ok_or_else(unexpected)?, request.state, pid, listener)?;
-            }
-            Some((FromInit::Warning(warning), _)) => on_warning(&warning),
-            Some((FromInit::Error(error), _)) => return Err(error),
-            Some(_) => return Err(unexpected()),
-        }
-    }
 }

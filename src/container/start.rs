@@ -1,6 +1,6 @@
 //! `start`: opens the gate, and reports what init could not do behind it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -13,8 +13,8 @@ use super::{Container, activation, delete, hooks, liveness, seccomp_agent};
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::state::Status;
-use crate::sync::frame::{FromInit, ToInit};
-use crate::sync::gate;
+use crate::sync::frame::ToInit;
+use crate::sync::{ParentEnd, gate};
 use crate::{sys, timings};
 
 /// Lets init execute the program, and passes its readiness on if a service manager waits for it.
@@ -64,9 +64,8 @@ pub(super) fn open(container: &Container) -> Result<InitProcess> {
     let Some((record, init)) = record.and_then(|record| record.init.map(|init| (record, init))) else {
         return refused("cannot start a container that has stopped");
     };
-    let started = gate::open(container.directory.as_fd(), container.runtime.on_warning, |listener| {
-        hand_over(container, &record, init, listener)
-    });
+    let started =
+        gate::open(container.directory.as_fd()).and_then(|line| await_execution(container, &record, init, &line));
     match unlinkat(container.directory.as_fd(), gate::NAME, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::ENOENT) => {}
         result => result.context(|| "remove the start gate")?,
@@ -79,25 +78,15 @@ pub(super) fn open_line(created: &Created) -> Result<InitProcess> {
     let Created { container, record, line, .. } = created;
     let (Some(line), Some(init)) = (line, record.init) else { return Err(unexpected()) };
     line.send(&ToInit::Continue)?;
-    let started = loop {
-        match line.receive()? {
-            None => break Ok(()),
-            Some((FromInit::Error(error), _)) => break Err(error),
-            Some((FromInit::Warning(warning), _)) => (container.runtime.on_warning)(&warning),
-            Some((FromInit::SeccompFd, Some(listener))) => {
-                if let Err(error) = hand_over(container, record, init, listener) {
-                    break Err(error);
-                }
-            }
-            Some(_) => break Err(unexpected()),
-        }
-    };
+    let started = await_execution(container, record, init, line);
     conclude(container, record, init, started)
 }
 
-fn hand_over(container: &Container, record: &Record, init: InitProcess, listener: OwnedFd) -> Result<()> {
-    let notify = container.seccomp_notify()?;
-    seccomp_agent::hand_over(&notify, &record.state(Status::Created, init.pid), init.pid, listener)
+fn await_execution(container: &Container, record: &Record, init: InitProcess, line: &ParentEnd) -> Result<()> {
+    line.await_execution(container.runtime.on_warning, |listener| {
+        let notify = container.seccomp_notify()?;
+        seccomp_agent::hand_over(&notify, &record.state(Status::Created, init.pid), init.pid, listener)
+    })
 }
 
 /// The poststart hooks, if the program runs.

@@ -28,7 +28,6 @@ use crate::state::{State, Status};
 use crate::sys::file;
 
 const STATE: &str = "state.json";
-const NEW_STATE: &str = "state.json.new";
 const CONFIG: &str = "config.json";
 
 /// What is known about a container and cannot be derived.
@@ -181,7 +180,8 @@ impl Directory {
 
     /// Replaces the configuration.
     pub fn replace_config(&self, config: &[u8]) -> Result<()> {
-        self.replace(CONFIG, config)
+        self.write_new(CONFIG, config)?;
+        self.rename_new(CONFIG)
     }
 
     /// The configuration that was used at create, with what was updated since.
@@ -199,13 +199,12 @@ impl Directory {
     pub fn write_ahead(&self, record: &Record) -> Result<()> {
         let bytes =
             serde_json::to_vec(record).map_err(|error| Error::new(Kind::System, format!("encode {STATE}: {error}")))?;
-        self.write(NEW_STATE, &bytes).context(|| format!("write {}", self.path.join(NEW_STATE).display()))
+        self.write_new(STATE, &bytes)
     }
 
     /// Makes the record that was written ahead the one that counts.
     pub fn publish(&self) -> Result<()> {
-        renameat(&self.fd, NEW_STATE, &self.fd, STATE)
-            .context(|| format!("rename {} to {STATE}", self.path.join(NEW_STATE).display()))
+        self.rename_new(STATE)
     }
 
     /// The record; `None` when `create` died before it wrote one.
@@ -256,12 +255,16 @@ impl Directory {
         }
     }
 
-    /// Writes a file that appears whole.
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let temporary = format!("{name}.new");
-        self.write(&temporary, bytes)
-            .and_then(|()| renameat(&self.fd, temporary.as_str(), &self.fd, name).map_err(std::io::Error::from))
-            .context(|| format!("write {}", self.path.join(name).display()))
+    /// Writes what [`Directory::rename_new`] makes the file `name`, so that this appears whole.
+    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let new = format!("{name}.new");
+        self.write(&new, bytes).context(|| format!("write {}", self.path.join(&new).display()))
+    }
+
+    fn rename_new(&self, name: &str) -> Result<()> {
+        let new = format!("{name}.new");
+        renameat(&self.fd, new.as_str(), &self.fd, name)
+            .context(|| format!("rename {} to {name}", self.path.join(&new).display()))
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {

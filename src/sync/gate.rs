@@ -15,8 +15,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, SockType};
 
-use super::frame::{FromInit, MAX_FRAME};
-use crate::error::{Context as _, Error, Kind, Result, Warning};
+use super::frame::FromInit;
+use super::{Channel, ParentEnd};
+use crate::error::{Context as _, Result};
 use crate::sys::socket::{accept, connect_unix, receive_message, send_message, seqpacket_listener};
 
 /// Name of the socket in the state directory.
@@ -43,33 +44,12 @@ pub(crate) fn stands(state_dir: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Opens the gate and waits until the program runs. What init warns of goes to `on_warning`, a seccomp listener that it
-/// hands out to `on_listener`.
-///
-/// # Errors
-/// What init reports. Nothing when the connection just ends: execve closes it, and so does death.
-pub(crate) fn open(
-    state_dir: BorrowedFd<'_>,
-    on_warning: fn(&Warning),
-    mut on_listener: impl FnMut(OwnedFd) -> Result<()>,
-) -> Result<()> {
+/// Opens the gate. Gives the line on which [`ParentEnd::await_execution`] learns what comes of it.
+pub(crate) fn open(state_dir: BorrowedFd<'_>) -> Result<ParentEnd> {
     let connection = connect_unix(SockType::SeqPacket, &path_in(state_dir), SockFlag::empty())
         .context(|| "connect to the waiting init")?;
     send_message(connection.as_fd(), &[START], None).context(|| "tell the waiting init to start")?;
-    let mut buffer = vec![0; MAX_FRAME];
-    loop {
-        let received = match receive_message(connection.as_fd(), &mut buffer) {
-            Err(Errno::ECONNRESET) => return Ok(()),
-            result => result.context(|| "wait for init to execute the program")?,
-        };
-        match (FromInit::decode(buffer.get(..received.len).unwrap_or_default()), received.passed) {
-            _ if received.len == 0 => return Ok(()),
-            (Some(FromInit::Error(error)), _) => return Err(error),
-            (Some(FromInit::Warning(warning)), _) => on_warning(&warning),
-            (Some(FromInit::SeccompFd), Some(listener)) => on_listener(listener)?,
-            _ => return Err(Error::new(Kind::System, "init sent a frame that is not of the protocol")),
-        }
-    }
+    Ok(ParentEnd(Channel(connection)))
 }
 
 /// Init's side: waits for a connection that says Start, and gives it.

@@ -75,10 +75,34 @@ impl ParentEnd {
     /// The child's next frame, and the descriptor that came with it. `None`: the child executed or died.
     pub fn receive(&self) -> Result<Option<(FromInit, Option<OwnedFd>)>> {
         let Some((bytes, passed)) = self.0.receive(MAX_FRAME)? else { return Ok(None) };
-        let frame = FromInit::decode(&bytes)
-            .ok_or_else(|| Error::new(Kind::System, "init sent a frame that is not of the protocol"))?;
+        let frame = FromInit::decode(&bytes).ok_or_else(foreign_frame)?;
         Ok(Some((frame, passed)))
     }
+
+    /// Waits until the program runs. What init warns of goes to `on_warning`, a seccomp listener that it hands out to
+    /// `on_listener`.
+    ///
+    /// # Errors
+    /// What init reports. Nothing when the line just ends: execve closes it, and so does death.
+    pub fn await_execution(
+        &self,
+        on_warning: fn(&Warning),
+        mut on_listener: impl FnMut(OwnedFd) -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            match self.receive()? {
+                None => return Ok(()),
+                Some((FromInit::Error(error), _)) => return Err(error),
+                Some((FromInit::Warning(warning), _)) => on_warning(&warning),
+                Some((FromInit::SeccompFd, Some(listener))) => on_listener(listener)?,
+                Some(_) => return Err(foreign_frame()),
+            }
+        }
+    }
+}
+
+fn foreign_frame() -> Error {
+    Error::new(Kind::System, "init sent a frame that is not of the protocol")
 }
 
 /// What the child holds.

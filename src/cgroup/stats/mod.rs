@@ -57,9 +57,22 @@ fn value(directory: &Path, name: &str) -> Result<u64> {
     Ok(content(directory, name)?.as_deref().map_or(0, parse::number))
 }
 
+/// The numbers of a list like `0-3,7` in `name`.
+fn set(directory: &Path, name: &str) -> Result<Vec<u16>> {
+    Ok(content(directory, name)?.as_deref().map(parse::set).unwrap_or_default())
+}
+
 /// The numbers by name in `name`.
 fn table(directory: &Path, name: &str) -> Result<std::collections::BTreeMap<String, u64>> {
     Ok(content(directory, name)?.as_deref().map(parse::table).unwrap_or_default())
+}
+
+/// The controller pids has the same files in both versions.
+fn pids(directory: &Path, stats: &mut Stats) -> Result<()> {
+    stats.pids.current = value(directory, "pids.current")?;
+    let limit = content(directory, "pids.max")?;
+    stats.pids.limit = limit.filter(|text| text.trim() != "max").as_deref().map_or(0, parse::number);
+    Ok(())
 }
 
 /// Sizes of huge pages that `directory` has files for, as those name them: `2MB`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::types::{BlkioEntry, HugetlbStats, MemoryUsage, Stats};
-use super::{content, page_sizes, parse, table, value};
+use super::{content, page_sizes, parse, pids, set, table, value};
 use crate::error::Result;
 
 /// Reads what one controller knows.
@@ -46,10 +46,9 @@ fn cpu(directory: &Path, stats: &mut Stats) -> Result<()> {
 }
 
 fn cpuset(directory: &Path, stats: &mut Stats) -> Result<()> {
-    let sets = |name: &str| Ok(content(directory, name)?.as_deref().map(parse::set).unwrap_or_default());
     let cpuset = &mut stats.cpuset;
-    cpuset.cpus = sets("cpuset.cpus")?;
-    cpuset.mems = sets("cpuset.mems")?;
+    cpuset.cpus = set(directory, "cpuset.cpus")?;
+    cpuset.mems = set(directory, "cpuset.mems")?;
     for (field, name) in [
         (&mut cpuset.cpu_exclusive, "cpuset.cpu_exclusive"),
         (&mut cpuset.mem_hardwall, "cpuset.mem_hardwall"),
@@ -84,13 +83,6 @@ fn memory(directory: &Path, stats: &mut Stats) -> Result<()> {
             failcnt: value(directory, &format!("{prefix}.failcnt"))?,
         };
     }
-    Ok(())
-}
-
-fn pids(directory: &Path, stats: &mut Stats) -> Result<()> {
-    stats.pids.current = value(directory, "pids.current")?;
-    let limit = content(directory, "pids.max")?;
-    stats.pids.limit = limit.filter(|text| text.trim() != "max").as_deref().map_or(0, parse::number);
     Ok(())
 }
 

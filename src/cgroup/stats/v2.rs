@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::types::{HugetlbStats, MemoryUsage, MiscStats, Stats};
 use super::v1::Reader;
-use super::{content, page_sizes, parse, table, value};
+use super::{content, page_sizes, parse, pids, set, table, value};
 use crate::error::Result;
 
 /// A controller, or the core.
@@ -47,9 +47,8 @@ fn cpu(directory: &Path, stats: &mut Stats) -> Result<()> {
 }
 
 fn cpuset(directory: &Path, stats: &mut Stats) -> Result<()> {
-    let sets = |name: &str| Ok(content(directory, name)?.as_deref().map(parse::set).unwrap_or_default());
-    stats.cpuset.cpus = sets("cpuset.cpus.effective")?;
-    stats.cpuset.mems = sets("cpuset.mems.effective")?;
+    stats.cpuset.cpus = set(directory, "cpuset.cpus.effective")?;
+    stats.cpuset.mems = set(directory, "cpuset.mems.effective")?;
     Ok(())
 }
 
@@ -83,13 +82,6 @@ fn with_memory(memory: &MemoryUsage, limit: u64, usage: u64) -> MemoryUsage {
         usage: usage.saturating_add(memory.usage),
         ..MemoryUsage::default()
     }
-}
-
-fn pids(directory: &Path, stats: &mut Stats) -> Result<()> {
-    stats.pids.current = value(directory, "pids.current")?;
-    let limit = content(directory, "pids.max")?;
-    stats.pids.limit = limit.filter(|text| text.trim() != "max").as_deref().map_or(0, parse::number);
-    Ok(())
 }
 
 fn io(directory: &Path, stats: &mut Stats) -> Result<()> {

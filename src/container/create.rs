@@ -16,7 +16,7 @@ use super::spawn::{self, Spawn, Spawned, expect, unexpected};
 use super::store::{Directory, Record};
 use super::{Container, CreateOptions, Runtime, activation, console, hooks, intel_rdt, liveness, net_devices};
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Making};
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::host::HostFacts;
 use crate::init::attributes::raise_limits;
@@ -160,19 +160,19 @@ impl Maker<'_> {
         let mut record = self.record(&cgroup);
         directory.save_config(self.bundle.raw())?;
         directory.save(&record)?;
-        let mut cgroup = Guard::new(cgroup, on_warning);
-        let Some(made) = cgroup.made_mut() else { return Err(unexpected()) };
-        made.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
-        timings::mark("cgroups made");
+        timings::mark("state begun");
+        let mut making = Guard::new(Making::new(cgroup), on_warning);
+        let Some(made) = making.made_mut() else { return Err(unexpected()) };
+        made.begin(&self.plan.cgroup, &self.facts)?;
         let fds = InitFds {
             gate,
-            cgroup: made.join_descriptors()?,
+            cgroup: made.cgroup().birthplace()?,
             joins,
             console,
             sources: self.plan.init.rootfs.as_ref().map(Sources::open).transpose()?.unwrap_or_default(),
         };
         let (child, line) = self.settle(directory, &mut record, made, fds)?;
-        cgroup.keep();
+        making.keep();
         Ok((child, record, line))
     }
 
@@ -194,7 +194,7 @@ impl Maker<'_> {
         &self,
         directory: &Directory,
         record: &mut Record,
-        cgroup: &mut Cgroup,
+        making: &mut Making,
         fds: InitFds,
     ) -> Result<(Child, Option<ParentEnd>)> {
         let gated = fds.gate.is_some();
@@ -203,6 +203,7 @@ impl Maker<'_> {
         let stop_at_rootfs = !prestart.is_empty() || !create_runtime.is_empty() || !self.plan.net_devices.is_empty();
         let request = InitRequest {
             plan: &self.plan.init,
+            early_flags: self.plan.spawn.early_flags,
             unshare_flags: self.plan.spawn.unshare_flags,
             state: &self.state,
             stop_at_rootfs,
@@ -213,11 +214,14 @@ impl Maker<'_> {
             ignored_signals: self.facts.ignored_signals,
         };
         let mut spawned = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
+        timings::mark("init made");
+        making.finish(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
+        let cgroup = making.cgroup();
         cgroup.adopt(&self.plan.cgroup, &self.facts, spawned.pid)?.iter().for_each(on_warning);
         record.cgroup = cgroup.record().clone();
-        spawned.release()?;
+        spawned.release(&cgroup.tasks()?)?;
         let Spawned { child, pid, sync, .. } = spawned;
-        timings::mark("init made");
+        timings::mark("cgroups made");
         // While init is at work.
         let process = &self.plan.init.process;
         raise_limits(pid, &process.pointer, &process.rlimits)?;

@@ -48,7 +48,14 @@ pub(super) struct Created {
     /// As it stands in the state directory.
     pub record: Record,
     /// Init waits at the other end, unless it waits behind the gate. The state directory is locked as long.
-    pub line: Option<ParentEnd>,
+    pub line: Option<Line>,
+}
+
+/// The line to an init without a gate.
+pub(super) struct Line {
+    pub end: ParentEnd,
+    /// Init was told to go on when it is ready: nothing has to be done between the creation and the start.
+    pub told: bool,
 }
 
 /// Makes the container.
@@ -144,7 +151,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&self, directory: &Directory, next: Next<'_>) -> Result<(Child, Record, Option<ParentEnd>)> {
+    fn make(&self, directory: &Directory, next: Next<'_>) -> Result<(Child, Record, Option<Line>)> {
         let on_warning = self.runtime.on_warning;
         let gate = match next {
             Next::Gate => Some(gate::listen(directory.as_fd())?),
@@ -196,7 +203,7 @@ impl Maker<'_> {
         record: &mut Record,
         making: &mut Making,
         fds: InitFds,
-    ) -> Result<(Child, Option<ParentEnd>)> {
+    ) -> Result<(Child, Option<Line>)> {
         let gated = fds.gate.is_some();
         let on_warning = self.runtime.on_warning;
         let Hooks { prestart, create_runtime, .. } = &self.plan.hooks;
@@ -228,6 +235,10 @@ impl Maker<'_> {
         let rdt = self.join_rdt(record, pid)?;
         record.init = Some(liveness::identify(pid)?);
         directory.write_ahead(record)?;
+        let told = !gated && !stop_at_rootfs && self.starts_unseen(directory);
+        if told {
+            sync.send_continue_ahead()?;
+        }
         let mut devices = None;
         loop {
             match expect(&sync, child.made(), on_warning)? {
@@ -248,7 +259,17 @@ impl Maker<'_> {
         }
         rdt.and_then(Guard::keep);
         devices.and_then(Guard::keep);
-        Ok((child.keep().ok_or_else(unexpected)?, (!gated).then_some(sync)))
+        Ok((child.keep().ok_or_else(unexpected)?, (!gated).then_some(Line { end: sync, told })))
+    }
+
+    /// Whether nobody outside waits for a container that is created and not started.
+    fn starts_unseen(&self, directory: &Directory) -> bool {
+        let options = self.options;
+        options.pid_file.is_none()
+            && options.pidfd_socket.is_none()
+            && !self.plan.init.process.terminal
+            && self.plan.hooks.start_container.is_empty()
+            && activation::notify_socket(directory.path()).is_none()
     }
 
     fn join_rdt(&self, record: &mut Record, pid: i32) -> Result<Option<Guard<Group>>> {

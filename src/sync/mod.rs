@@ -53,9 +53,12 @@ impl Channel {
     fn receive(&self, longest: usize) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
         let mut buffer = vec![0; longest];
         let received = match receive_message(self.0.as_fd(), &mut buffer) {
-            Err(Errno::ECONNRESET) => return Ok(None),
-            result => result.context(|| "receive on the sync socket")?,
-        };
+            // The other side ended without reading all that it was sent. The kernel says so once, before what that side
+            // had sent itself.
+            Err(Errno::ECONNRESET) => receive_message(self.0.as_fd(), &mut buffer),
+            result => result,
+        }
+        .context(|| "receive on the sync socket")?;
         if received.truncated {
             return Err(Error::new(Kind::System, "sync frame is longer than the protocol allows"));
         }
@@ -69,11 +72,23 @@ impl Channel {
 pub(crate) struct ParentEnd(Channel);
 
 impl ParentEnd {
-    /// Tells the child its `pid`, and the v1 `tasks` files by which to join its cgroups.
+    /// Tells the child its `pid`, and the v1 `tasks` files by which to join its cgroups. Why one that is gone already is
+    /// gone comes with the next frame.
     pub fn send_go(&self, pid: i32, tasks: &Descriptors) -> Result<()> {
         let describe = || format!("pass the descriptors of {} hierarchies to init", tasks.len());
         let hierarchies = u8::try_from(tasks.len()).map_err(|_too_many| Errno::E2BIG).context(describe)?;
-        self.0.send(&ToInit::Go { pid, hierarchies }.encode(), tasks.iter()).context(describe)
+        match self.0.send(&ToInit::Go { pid, hierarchies }.encode(), tasks.iter()) {
+            Err(Errno::EPIPE) => Ok(()),
+            result => result.context(describe),
+        }
+    }
+
+    /// Tells the child, which is at work, that it need not wait when it has done it. Likewise.
+    pub fn send_continue_ahead(&self) -> Result<()> {
+        match self.0.send(&ToInit::Continue.encode(), None) {
+            Err(Errno::EPIPE) => Ok(()),
+            result => result.context(|| "tell init to go on"),
+        }
     }
 
     /// Tells the child to go on.
@@ -169,5 +184,35 @@ impl ChildEnd {
     /// The descriptor, to be kept open while others are closed.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receive_from_one_that_ended_with_an_order_unread_gives_its_last_word_first() {
+        let (parent, child) = channel().unwrap();
+        parent.send_continue_ahead().unwrap();
+        child.send(&FromInit::Ready).unwrap();
+        drop(child);
+        assert!(matches!(parent.receive().unwrap(), Some((FromInit::Ready, None))));
+        assert!(parent.receive().unwrap().is_none());
+        parent.send_go(1, &Descriptors::default()).unwrap();
+        assert!(parent.send(&ToInit::Continue).is_err(), "only what is sent ahead may be lost");
+    }
+
+    #[test]
+    fn wait_go_with_a_descriptor_missing_is_an_error() {
+        let (parent, child) = channel().unwrap();
+        let mut tasks = Descriptors::default();
+        tasks.push(std::fs::File::open("/dev/null").unwrap().into());
+        parent.send_go(7, &tasks).unwrap();
+        let (pid, received) = child.wait_go().unwrap();
+        assert_eq!((pid, received.len()), (7, 1));
+        parent.0.send(&ToInit::Go { pid: 7, hierarchies: 2 }.encode(), tasks.iter()).unwrap();
+        let error = child.wait_go().unwrap_err();
+        assert!(error.to_string().contains("1 of the descriptors of 2"), "{error}");
     }
 }

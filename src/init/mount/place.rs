@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::attributes::{self, Attributes, fd_path};
+use super::peers::Apart;
 use crate::error::{Context, Error, Kind, Result};
 use crate::fs::{FileId, Links, Root, is_directory};
 use crate::sys;
@@ -100,6 +101,12 @@ fn clone_flags(recursive: bool) -> OpenTreeFlags {
 }
 
 fn move_onto(tree: &OwnedFd, target: &Target<'_>) -> Result<()> {
+    let apart = if target.root.holds_peers() { Apart::leave(target)? } else { None };
+    move_onto_descriptor(tree, target)?;
+    apart.map_or(Ok(()), Apart::rejoin)
+}
+
+fn move_onto_descriptor(tree: &OwnedFd, target: &Target<'_>) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     match move_mount(tree, c"", &target.fd, c"", flags) {
         // The kernel says EINVAL to a file over a directory and the reverse; engines look for "not a directory".

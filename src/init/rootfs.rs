@@ -5,6 +5,7 @@
 //! `masks::apply`, `Unsealed::seal`, [`seal`]; then `pivot::enter` and [`propagate`]. Up to the pivot /proc is the host's.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use rustix::fs::CWD;
@@ -77,7 +78,8 @@ fn attach(plan: &RootfsPlan, tree: OwnedFd) -> Result<Root> {
 fn bind_legacy(plan: &RootfsPlan) -> Result<Root> {
     let path = super::mount::c_path(&plan.path)?;
     sys::mount::mount(Some(&path), &path, None, libc::MS_BIND | libc::MS_REC, None).context(|| "mount with MS_BIND")?;
-    Root::open(&plan.path)
+    // What is mounted over the root itself is reached by going up only (path_resolution(7)).
+    Root::open(if plan.path.parent().is_none() { Path::new("/..") } else { &plan.path })
 }
 
 /// root.readonly: the root mount alone, and only its own flag.

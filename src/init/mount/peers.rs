@@ -20,8 +20,15 @@ use crate::sys::mount::{MountAttr, mount_setattr};
 /// More than a path can have: a directory that was moved out of its mount has no way up to the mount's root.
 const MAX_DEPTH: usize = 4096;
 
+/// Mounts something on `target`, which the host does not get.
+pub(super) fn mount_apart<T>(target: &Target<'_>, mount: impl FnOnce() -> Result<T>) -> Result<T> {
+    let apart = if target.root.holds_peers() { Apart::leave(target)? } else { None };
+    let mounted = mount()?;
+    apart.map_or(Ok(()), Apart::rejoin).map(|()| mounted)
+}
+
 /// A mount that has left its peer group.
-pub(super) struct Apart {
+struct Apart {
     /// Its root.
     mount: OwnedFd,
     /// A copy that is still in the group.
@@ -30,7 +37,7 @@ pub(super) struct Apart {
 
 impl Apart {
     /// Takes the mount that `target` is on out of its group. `None` if it is in none, or the kernel knows no way back.
-    pub fn leave(target: &Target<'_>) -> Result<Option<Apart>> {
+    fn leave(target: &Target<'_>) -> Result<Option<Apart>> {
         let Some(mount) = root_of_mount(target)? else { return Ok(None) };
         let copies = || Ok((copy(&mount)?, copy(&mount)?));
         let (keeper, trial) = match copies() {
@@ -46,7 +53,7 @@ impl Apart {
     }
 
     /// Back to the group.
-    pub fn rejoin(self) -> Result<()> {
+    fn rejoin(self) -> Result<()> {
         set_group(&self.keeper, &self.mount).context(|| "move_mount with MOVE_MOUNT_SET_GROUP")
     }
 }

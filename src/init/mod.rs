@@ -366,7 +366,7 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
     let process = &request.plan.process;
     let mut root = rootfs::prepare(plan, &mut sources)?;
     timings::mark("root made");
-    mount::mount_all(plan, &mut root, &mut sources, cgroups.as_ref())?;
+    let unsealed = mount::mount_all(plan, &mut root, &mut sources, cgroups.as_ref())?;
     timings::mark("mounts");
     devices::make_all(plan, &root)?;
     timings::mark("devices");
@@ -382,12 +382,13 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
     if let Some(socket) = console.filter(|_| process.terminal) {
         console::make(&root, process.console_size, process.uid, socket.as_fd())?;
     }
-    // Before the root may become read-only; [`enter_directory`] finds it made.
+    // Before anything becomes read-only; [`enter_directory`] finds it made.
     if process.cwd.to_bytes() != b"/" {
         root.make_dir_all(Path::new(OsStr::from_bytes(process.cwd.to_bytes())))
             .map_err(|error| error.at(pointer::join(&process.pointer, "cwd")))?;
     }
     masks::apply(plan, &root)?;
+    unsealed.seal()?;
     rootfs::seal(plan, &root)?;
     timings::mark("masks");
     pivot::enter(root, plan.pivot)?;

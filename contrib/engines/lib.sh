@@ -194,6 +194,19 @@ cgroup_file() {
     fi
 }
 
+# Those of containers; BuildKit has a parent of its own. Others' cgroups come and go meanwhile.
+cgroups_left() { find /sys/fs/cgroup -type d -path "*/$mark/*" ! -path "*/$mark/buildkit" 2>/dev/null || true; }
+
+# cpu_limit PATH: quota and period of that cgroup.
+cpu_limit() {
+    local v1=/sys/fs/cgroup/cpu/$1
+    if [[ -d $v1 ]]; then
+        echo "$(<"$v1/cpu.cfs_quota_us") $(<"$v1/cpu.cfs_period_us")"
+    else
+        cat "/sys/fs/cgroup/$1/cpu.max"
+    fi
+}
+
 # kill_by_path: what still runs and names this check's directory on its command line, such as shims.
 kill_by_path() {
     local pid

@@ -150,7 +150,7 @@ piped() {
 
 # The calls without their paths and ids, each kind once: what an engine asks of a runtime.
 kinds_of_calls() {
-    sed -E "s#${dir}[^ ]*#…#g; s#/(run|tmp|var)/[^ ]*#…#g; s#/proc/[^ ]*#…#g; s/ [0-9a-f]{64}( |\$)/ ID\\1/g
+    sed -E "s#${dir}[^ ]*#…#g; s#/(run|tmp|var|home)/[^ ]*#…#g; s#/proc/[^ ]*#…#g; s/ [0-9a-f]{64}( |\$)/ ID\\1/g
         s/ (fore|back|miss|opt|acc|$mark)[^ ]*\$/ ID/" "$dir/calls" | sort | uniq -c
 }
 

@@ -48,36 +48,56 @@ pub(super) fn make(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts) ->
     if plan.manager == CgroupManager::Disabled {
         return Ok(no_cgroup(&plan.resources, "control groups are disabled"));
     }
-    let mut made = Made::default();
-    let mut existed = false;
-    let mut allowed = Vec::with_capacity(record.hierarchies.len());
-    for hierarchy in std::mem::take(&mut record.hierarchies) {
-        match made.make(&hierarchy.mount, &hierarchy.directory) {
-            Ok(fresh) => existed |= !fresh,
-            Err(error) if facts.rootless && is_refusal(&error) => continue,
-            Err(error) => return Err(error),
-        }
-        allowed.push(hierarchy);
+    if plan.scope.is_some() {
+        // Once the unit is there: see `beside_unit`.
+        return Ok(Vec::new());
     }
-    record.hierarchies = allowed;
+    let (made, existed) = directories(record, facts.rootless)?;
     if existed {
         refuse_in_use(record)?;
     }
-    if let Some(cpuset) = record.v1("cpuset") {
-        inherit_sets(cpuset, &plan.resources)?;
-    }
-    if plan.scope.is_some() {
-        made.keep();
-        return Ok(Vec::new());
-    }
-    controllers::prepare(record, &plan.resources)?;
-    if !facts.rootless {
+    open(record, &plan.resources)?;
+    let complete = controllers::prepare(record, &plan.resources)?;
+    if !complete && !facts.rootless {
         controllers::refuse_withheld(record, &plan.resources)?;
     }
     let warnings = limit(record, &plan.resources, facts.rootless, existed)?;
     owner::give(record, plan.owner)?;
     made.keep();
     Ok(warnings)
+}
+
+/// Makes the directories that systemd does not make, at the place of the unit's. Not before the unit is there: systemd
+/// takes away what it finds empty in hierarchies that a slice on the way does not need.
+pub(super) fn beside_unit(record: &mut Record, resources: &Resources, rootless: bool) -> Result<()> {
+    let (made, _) = directories(record, rootless)?;
+    open(record, resources)?;
+    made.keep();
+    Ok(())
+}
+
+/// Makes the directory in every hierarchy of `record`; without rights, only in those where a rootless runtime may. Tells
+/// whether one was there already.
+fn directories(record: &mut Record, rootless: bool) -> Result<(Made, bool)> {
+    let mut made = Made::default();
+    let mut existed = false;
+    let mut allowed = Vec::with_capacity(record.hierarchies.len());
+    for hierarchy in std::mem::take(&mut record.hierarchies) {
+        match made.make(&hierarchy.mount, &hierarchy.directory) {
+            Ok(fresh) => existed |= !fresh,
+            Err(error) if rootless && is_refusal(&error) => continue,
+            Err(error) => return Err(error),
+        }
+        allowed.push(hierarchy);
+    }
+    record.hierarchies = allowed;
+    Ok((made, existed))
+}
+
+/// Sees to it that a process can enter, and go on.
+fn open(record: &Record, resources: &Resources) -> Result<()> {
+    refuse_frozen_above(record)?;
+    record.v1("cpuset").map_or(Ok(()), |cpuset| inherit_sets(cpuset, resources))
 }
 
 /// The container's directory in each hierarchy.
@@ -103,6 +123,9 @@ fn place(mounted: &[Mounted], plan: &CgroupPlan) -> Result<Vec<Hierarchy>> {
     Ok(mounted.iter().map(|mounted| mounted.hierarchy(directory(mounted))).collect())
 }
 
+/// How often a parent is made anew that another runtime, whose creation failed, took away again.
+const ATTEMPTS: usize = 8;
+
 /// Directories made so far: removed again, last first, unless kept.
 #[derive(Default)]
 struct Made(Vec<PathBuf>);
@@ -110,27 +133,21 @@ struct Made(Vec<PathBuf>);
 impl Made {
     /// Makes `directory` and what is missing between it and `mount`; false if it was there.
     fn make(&mut self, mount: &Path, directory: &Path) -> Result<bool> {
-        match rustix::fs::mkdir(directory, Mode::from(0o755)) {
-            Ok(()) => {
-                self.0.push(directory.to_owned());
-                Ok(true)
-            }
-            Err(Errno::EXIST) => Ok(false),
-            Err(Errno::NOENT) if directory != mount => {
-                if let Some(parent) = directory.parent() {
-                    self.make(mount, parent)?;
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            match rustix::fs::mkdir(directory, Mode::from(0o755)) {
+                Ok(()) => {
+                    self.0.push(directory.to_owned());
+                    return Ok(true);
                 }
-                // Another runtime may have made it meanwhile; the second answer counts.
-                match rustix::fs::mkdir(directory, Mode::from(0o755)) {
-                    Ok(()) => {
-                        self.0.push(directory.to_owned());
-                        Ok(true)
+                Err(Errno::EXIST) => return Ok(false),
+                Err(Errno::NOENT) if directory != mount && attempts.next().is_some() => {
+                    if let Some(parent) = directory.parent() {
+                        self.make(mount, parent)?;
                     }
-                    Err(Errno::EXIST) => Ok(false),
-                    Err(errno) => Err(errno).context(|| format!("make cgroup {}", directory.display())),
                 }
+                Err(errno) => return Err(errno).context(|| format!("make cgroup {}", directory.display())),
             }
-            Err(errno) => Err(errno).context(|| format!("make cgroup {}", directory.display())),
         }
     }
 
@@ -181,6 +198,16 @@ fn refuse_in_use(record: &Record) -> Result<()> {
             .at("/linux/cgroupsPath"));
     }
     Ok(())
+}
+
+/// Whatever enters a cgroup below a frozen one stops at once: nobody would ever hear of it again.
+fn refuse_frozen_above(record: &Record) -> Result<()> {
+    match freeze::is_frozen_from_above(record)? {
+        false => Ok(()),
+        true => Err(Error::new(Kind::System, format!("use cgroup {}: a cgroup above it is frozen", record.path))
+            .errno(NixErrno::EBUSY)
+            .at("/linux/cgroupsPath")),
+    }
 }
 
 /// A new v1 cpuset is empty and takes no process: the sets come from the nearest ancestor that has some, unless

@@ -99,9 +99,18 @@ impl Cgroup {
         &self.record
     }
 
-    /// Descriptors by which a new process gets into this cgroup.
+    /// Whether the container has no cgroup, in no hierarchy: nobody knows its processes.
+    pub fn is_none(&self) -> bool {
+        self.record.hierarchies.is_empty()
+    }
+
+    /// Descriptors by which the first process gets into this cgroup.
     pub fn join_descriptors(&self) -> Result<JoinFds> {
-        join::open_all(&self.record, &[], None)
+        match self.record.unit {
+            // There is nothing to join yet: see [`Cgroup::adopt`].
+            Some(_) => Ok(JoinFds::default()),
+            None => join::open_all(&self.record, &[], None),
+        }
     }
 
     /// As [`Cgroup::join_descriptors`], into cgroups below this one that exist, and else where a process can be beside

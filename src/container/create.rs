@@ -156,13 +156,14 @@ impl Maker<'_> {
             (None, _) => None,
         };
         let joins = Joins::open(&self.plan.init.namespaces)?;
-        let cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
+        let mut cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
         let mut record = self.record(&cgroup);
         directory.save_config(self.bundle.raw())?;
         directory.save(&record)?;
+        // What is found there may be somebody else's: from here on it is the container's.
+        cgroup.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
         let mut cgroup = Guard::new(cgroup, on_warning);
         let Some(made) = cgroup.made_mut() else { return Err(unexpected()) };
-        made.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
         timings::mark("cgroups made");
         let fds = InitFds {
             gate,

@@ -67,35 +67,34 @@ impl Making {
         &mut self.cgroup
     }
 
-    /// Makes the directory on v2 and hands controllers down to it.
+    /// Makes the directory on v2 and hands controllers down to it. Nothing where systemd makes it: see
+    /// [`Cgroup::adopt`].
     ///
     /// A rootless runtime that may not make cgroups gets none: it has to try all of them to know what v2 is needed for.
     pub fn begin(&mut self, plan: &CgroupPlan, facts: &HostFacts) -> Result<()> {
-        self.make_directories(facts, |version| facts.rootless || version == Version::V2)?;
-        let record = &mut self.cgroup.record;
         if plan.manager == CgroupManager::Disabled || plan.scope.is_some() {
             return Ok(());
         }
-        controllers::prepare(record, &plan.resources)?;
-        match facts.rootless {
-            true => Ok(()),
-            false => controllers::refuse_withheld(record, &plan.resources),
+        self.make_directories(facts, |version| facts.rootless || version == Version::V2)?;
+        let record = &mut self.cgroup.record;
+        if record.v1("freezer").is_none() {
+            refuse_frozen_above(record)?;
         }
+        let complete = controllers::prepare(record, &plan.resources)?;
+        if complete || facts.rootless { Ok(()) } else { controllers::refuse_withheld(record, &plan.resources) }
     }
 
     /// Makes the directories on v1, copies cpuset's sets down where they need it, and writes the limits.
     pub fn finish(&mut self, plan: &CgroupPlan, facts: &HostFacts) -> Result<Vec<Warning>> {
-        if !facts.rootless {
-            self.make_directories(facts, |version| version == Version::V1)?;
-        }
-        let record = &self.cgroup.record;
-        if let Some(cpuset) = record.v1("cpuset") {
-            inherit_sets(cpuset, &plan.resources)?;
-        }
         let warnings = match plan.manager {
             CgroupManager::Disabled => no_cgroup(&plan.resources, "control groups are disabled"),
             _ if plan.scope.is_some() => Vec::new(),
             _ => {
+                if !facts.rootless {
+                    self.make_directories(facts, |version| version == Version::V1)?;
+                }
+                let record = &self.cgroup.record;
+                open_v1(record, &plan.resources)?;
                 let warnings = limit(record, &plan.resources, facts.rootless, self.existed)?;
                 owner::give(record, plan.owner)?;
                 warnings
@@ -123,23 +122,28 @@ impl Making {
     /// Makes those of the hierarchies that are `due`; refuses what was there before and is in use.
     fn make_directories(&mut self, facts: &HostFacts, due: impl Fn(Version) -> bool) -> Result<()> {
         let (Some(made), record) = (&mut self.made, &mut self.cgroup.record) else { return Ok(()) };
-        let mut allowed = Vec::with_capacity(record.hierarchies.len());
-        let mut found = Vec::new();
-        for hierarchy in std::mem::take(&mut record.hierarchies) {
-            if due(hierarchy.version) {
-                match made.make(&hierarchy.mount, &hierarchy.directory) {
-                    Ok(true) => {}
-                    Ok(false) => found.push(hierarchy.directory.clone()),
-                    Err(error) if facts.rootless && is_refusal(&error) => continue,
-                    Err(error) => return Err(error),
-                }
-            }
-            allowed.push(hierarchy);
-        }
-        record.hierarchies = allowed;
+        let found = made.make_all(record, facts.rootless, due)?;
         self.existed |= !found.is_empty();
         if self.existed { refuse_in_use(record, &found) } else { Ok(()) }
     }
+}
+
+/// Makes the directories that systemd does not make, at the place of the unit's. Not before the unit is there: systemd
+/// takes away what it finds empty in hierarchies that a slice on the way does not need.
+pub(super) fn beside_unit(record: &mut Record, resources: &Resources, rootless: bool) -> Result<()> {
+    let mut made = Made::default();
+    made.make_all(record, rootless, |_every| true)?;
+    open_v1(record, resources)?;
+    made.keep();
+    Ok(())
+}
+
+/// Sees to it that a process can enter the cgroups of v1, and go on.
+fn open_v1(record: &Record, resources: &Resources) -> Result<()> {
+    if record.v1("freezer").is_some() {
+        refuse_frozen_above(record)?;
+    }
+    record.v1("cpuset").map_or(Ok(()), |cpuset| inherit_sets(cpuset, resources))
 }
 
 /// The container's directory in each hierarchy.
@@ -165,34 +169,51 @@ fn place(mounted: &[Mounted], plan: &CgroupPlan) -> Result<Vec<Hierarchy>> {
     Ok(mounted.iter().map(|mounted| mounted.hierarchy(directory(mounted))).collect())
 }
 
+/// How often a parent is made anew that another runtime, whose creation failed, took away again.
+const ATTEMPTS: usize = 8;
+
 /// Directories made so far: removed again, last first, unless kept.
 #[derive(Debug, Default)]
 struct Made(Vec<PathBuf>);
 
 impl Made {
+    /// Makes the directories of `record` in the versions that are `due`; without rights, only those that a rootless
+    /// runtime may. Gives those that were there already.
+    fn make_all(&mut self, record: &mut Record, rootless: bool, due: impl Fn(Version) -> bool) -> Result<Vec<PathBuf>> {
+        let mut allowed = Vec::with_capacity(record.hierarchies.len());
+        let mut found = Vec::new();
+        for hierarchy in std::mem::take(&mut record.hierarchies) {
+            if due(hierarchy.version) {
+                match self.make(&hierarchy.mount, &hierarchy.directory) {
+                    Ok(true) => {}
+                    Ok(false) => found.push(hierarchy.directory.clone()),
+                    Err(error) if rootless && is_refusal(&error) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            allowed.push(hierarchy);
+        }
+        record.hierarchies = allowed;
+        Ok(found)
+    }
+
     /// Makes `directory` and what is missing between it and `mount`; false if it was there.
     fn make(&mut self, mount: &Path, directory: &Path) -> Result<bool> {
-        match rustix::fs::mkdir(directory, Mode::from(0o755)) {
-            Ok(()) => {
-                self.0.push(directory.to_owned());
-                Ok(true)
-            }
-            Err(Errno::EXIST) => Ok(false),
-            Err(Errno::NOENT) if directory != mount => {
-                if let Some(parent) = directory.parent() {
-                    self.make(mount, parent)?;
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            match rustix::fs::mkdir(directory, Mode::from(0o755)) {
+                Ok(()) => {
+                    self.0.push(directory.to_owned());
+                    return Ok(true);
                 }
-                // Another runtime may have made it meanwhile; the second answer counts.
-                match rustix::fs::mkdir(directory, Mode::from(0o755)) {
-                    Ok(()) => {
-                        self.0.push(directory.to_owned());
-                        Ok(true)
+                Err(Errno::EXIST) => return Ok(false),
+                Err(Errno::NOENT) if directory != mount && attempts.next().is_some() => {
+                    if let Some(parent) = directory.parent() {
+                        self.make(mount, parent)?;
                     }
-                    Err(Errno::EXIST) => Ok(false),
-                    Err(errno) => Err(errno).context(|| format!("make cgroup {}", directory.display())),
                 }
+                Err(errno) => return Err(errno).context(|| format!("make cgroup {}", directory.display())),
             }
-            Err(errno) => Err(errno).context(|| format!("make cgroup {}", directory.display())),
         }
     }
 
@@ -243,6 +264,16 @@ fn refuse_in_use(record: &Record, directories: &[PathBuf]) -> Result<()> {
             .at("/linux/cgroupsPath"));
     }
     Ok(())
+}
+
+/// Whatever enters a cgroup below a frozen one stops at once: nobody would ever hear of it again.
+fn refuse_frozen_above(record: &Record) -> Result<()> {
+    match freeze::is_frozen_from_above(record)? {
+        false => Ok(()),
+        true => Err(Error::new(Kind::System, format!("use cgroup {}: a cgroup above it is frozen", record.path))
+            .errno(NixErrno::EBUSY)
+            .at("/linux/cgroupsPath")),
+    }
 }
 
 /// A new v1 cpuset is empty and takes no process: the sets come from the nearest ancestor that has some, unless

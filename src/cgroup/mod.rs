@@ -93,6 +93,11 @@ impl Cgroup {
         &self.record
     }
 
+    /// Whether the container has no cgroup, in no hierarchy: nobody knows its processes.
+    pub fn is_none(&self) -> bool {
+        self.record.hierarchies.is_empty()
+    }
+
     /// The v2 cgroup for the first process.
     pub fn birthplace(&self) -> Result<Birthplace> {
         join::open_birthplace(&self.record, &[], None)

@@ -254,21 +254,30 @@ fn exec_is_under_the_filter_too() {
 }
 
 #[test]
-fn filter_without_no_new_privileges_is_loaded_before_the_user_is_changed() {
+fn filter_without_no_new_privileges_needs_to_allow_the_drop_of_capabilities_alone() {
     let lab = Lab::new();
-    let run = |profile: Value| {
+    let run = |words: &[&str], profile: Value| {
         let bundle = lab.bundle(|c| {
-            args(c, &["id", "-u"]);
+            args(c, words);
             c["linux"]["seccomp"] = profile;
-            c["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+            c["process"]["user"] = json!({"uid": 1000, "gid": 1000, "additionalGids": [5]});
+            c["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]);
             c["process"]["noNewPrivileges"] = json!(false);
         });
+        bundle.calling("bin/call", Way::Syscall, MKDIR);
         lab.run(&bundle)
     };
-    assert_eq!(run(mkdir("SCMP_ACT_ERRNO")).ok().stdout, "1000\n");
-    // A profile that forbids the change is an error, and nothing runs as somebody else.
-    let refusing = json!([{"names": ["setuid", "setresuid", "setreuid"], "action": "SCMP_ACT_ERRNO"}]);
-    let output = run(profile("SCMP_ACT_ALLOW", refusing)).fails(1, "operation not permitted");
+    let mut strict = nearly_nothing();
+    strict["syscalls"][0]["names"] = json!(["execve", "exit_group", "capset", "prctl"]);
+    run(&["/bin/call"], strict).exits(EPERM);
+    let output = run(&["sh", "-c", "id -u; cat /proc/self/status"], mkdir("SCMP_ACT_ERRNO")).ok().stdout;
+    assert!(output.starts_with("1000\n"), "{output}");
+    for (field, value) in [("Seccomp", "2"), ("NoNewPrivs", "0"), ("CapEff", "0000000000000000")] {
+        assert_eq!(status_field(&output, field), value, "{field}");
+    }
+    // A profile that forbids it is an error, and nothing runs with what it should not have.
+    let refusing = json!([{"names": ["capset"], "action": "SCMP_ACT_ERRNO"}]);
+    let output = run(&["id", "-u"], profile("SCMP_ACT_ALLOW", refusing)).fails(1, "operation not permitted");
     assert_eq!(output.stdout, "");
     lab.assert_clean();
 }

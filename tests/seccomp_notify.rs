@@ -124,6 +124,25 @@ fn receiver_annotation_stands_in_for_the_path() {
 }
 
 #[test]
+fn relative_path_is_looked_for_in_the_bundle_by_every_command() {
+    let lab = Lab::new();
+    let agent = SeccompAgent::new(&lab);
+    let mut bundle = notifying(&lab, &agent, &["sleep", "1000"]);
+    std::os::unix::fs::symlink(&agent.path, bundle.path.join("agent")).unwrap();
+    bundle.config["linux"]["seccomp"]["listenerPath"] = json!("agent");
+    bundle.write_config(&bundle.config.to_string());
+    let container = lab.create(&bundle);
+    let starting = container.with_cmd("start", &[], &[]).spawn();
+    let (_, of_init) = agent.receive();
+    starting.wait().ok();
+    let running = container.with_cmd("exec", &[], &["/bin/call"]).spawn();
+    let answers = agent.answer(agent.receive().1, &["errno:71"]);
+    running.wait().exits(71);
+    assert_eq!(answers.done().len(), 1);
+    drop(of_init);
+}
+
+#[test]
 fn agent_that_is_not_there_stops_start_and_exec() {
     let lab = Lab::new();
     let agent = SeccompAgent::new(&lab);

@@ -32,6 +32,10 @@ FAMILIES = [
     ("loongarch", [("loongarch64", "loongarch64")]),
 ]
 
+# Families with an architecture that has socketcall(2) and ipc(2): all of their calls exist there, some without a
+# number of their own.
+MULTIPLEXING = ("x86", "power", "s390")
+
 # include/uapi/linux/net.h, SYS_*: position in this list + 1.
 SOCKETCALL = (
     "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown "
@@ -95,7 +99,10 @@ def mux(name):
 
 def render(family, columns, version):
     tables = [numbers for _, numbers in columns]
-    names = sorted(set().union(*tables))
+    names = set().union(*tables)
+    if family in MULTIPLEXING:
+        names |= set(SOCKETCALL) | set(IPC)
+    names = sorted(names)
     newest = max((n, name) for t in tables for name, n in t.items() if n < 0xF000 and t is tables[0])
     lines = [
         f"//! System calls of {', '.join(h for h, _ in columns)} in {version}; the newest is {newest[1]}.",

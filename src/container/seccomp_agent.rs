@@ -2,6 +2,7 @@
 //! containerprocessstate).
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use nix::sys::socket::{SockFlag, SockType};
 use serde::Serialize;
@@ -22,7 +23,9 @@ pub(super) fn hand_over(notify: &Notify, state: &State, pid: i32, listener: Owne
     };
     let document = serde_json::to_vec(&document)
         .map_err(|error| Error::new(Kind::System, format!("encode the container process state: {error}")))?;
-    let path = notify.listener_path.to_string_lossy();
+    // `start` and `exec` are called from anywhere: a relative path means the same for all commands.
+    let path = Path::new(&state.bundle).join(notify.listener_path.to_string_lossy().as_ref());
+    let path = path.to_string_lossy();
     let connection = connect_unix(SockType::Stream, &path, SockFlag::empty())
         .context(|| format!("connect to the seccomp agent at {path}"))
         .map_err(|error| error.at("/linux/seccomp/listenerPath"))?;

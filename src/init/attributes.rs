@@ -146,7 +146,7 @@ pub(crate) fn raise_limits(pid: i32, process_pointer: &str, limits: &[Rlimit]) -
     Ok(())
 }
 
-/// The limits of the program, last thing in its process.
+/// The limits of the program, after its user: the kernel counts processes (RLIMIT_NPROC) when the user changes.
 pub(crate) fn set_limits(process_pointer: &str, limits: &[Rlimit]) -> Result<()> {
     for (index, limit) in limits.iter().enumerate() {
         let set = sys::process::set_limit(0, limit.resource, limit.soft, limit.hard);

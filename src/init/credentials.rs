@@ -52,7 +52,7 @@ pub(crate) fn become_root() -> Result<()> {
 }
 
 /// setgroups(2), setresgid(2), setresuid(2). The permitted set survives; the effective set is empty afterwards
-/// when this leaves root, until [`set_capabilities`].
+/// when this leaves root, until [`raise_effective`] or [`set_capabilities`].
 pub(crate) fn switch_user(process: &ProcessPlan) -> Result<()> {
     thread::set_keep_capabilities(true).context(|| "keep capabilities across setresuid")?;
     set_groups(process)?;
@@ -91,6 +91,16 @@ fn unmapped_hint(error: Error) -> Error {
     } else {
         error
     }
+}
+
+/// Makes effective what is permitted, after [`switch_user`] to `uid`: only leaving root has emptied the effective set.
+pub(crate) fn raise_effective(uid: u32) -> Result<()> {
+    if uid == 0 {
+        return Ok(());
+    }
+    let own = thread::capabilities(None).context(|| "read the capabilities")?;
+    thread::set_capabilities(None, CapabilitySets { effective: own.permitted, ..own })
+        .context(|| "make the permitted capabilities effective")
 }
 
 /// The effective, permitted, inheritable and ambient sets. What this process does not have itself cannot be granted:

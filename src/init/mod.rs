@@ -225,24 +225,26 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     if process.apparmor_profile.is_some() || process.selinux_label.is_some() {
         labels::set_exec_labels(&Procfs::open()?, process)?;
     }
-    if process.no_new_privileges {
-        attributes::set_no_new_privileges()?;
-    } else {
-        // Loading a filter needs CAP_SYS_ADMIN then, which the program may not keep.
-        load_filter(request, line)?;
-    }
     if process.uid != 0 {
         credentials::own_standard_streams(process.uid)?;
     }
     credentials::drop_bounding(process.capabilities.bounding, request.last_capability)?;
     credentials::switch_user(process)?;
     attributes::set_umask(process.umask);
+    attributes::set_limits(&process.pointer, &process.rlimits)?;
+    pass_descriptors(request.preserve_fds)?;
+    if process.no_new_privileges {
+        attributes::set_no_new_privileges()?;
+    } else if request.plan.seccomp.is_some() {
+        // Loading a filter needs CAP_SYS_ADMIN then, which the program may not keep: the profile must allow what drops it,
+        // capset(2) and prctl(2), and nothing else of what is done here.
+        credentials::raise_effective(process.uid)?;
+        load_filter(request, line)?;
+    }
     if let Some(warning) = credentials::set_capabilities(&process.pointer, &process.capabilities)? {
         // Whoever is gone does not matter for it.
         let _ = line.send(&FromInit::Warning(warning), None);
     }
-    attributes::set_limits(&process.pointer, &process.rlimits)?;
-    pass_descriptors(request.preserve_fds)?;
     if process.no_new_privileges {
         load_filter(request, line)?;
     }

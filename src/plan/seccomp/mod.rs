@@ -14,7 +14,8 @@
 //! - On listed architectures, calls above the highest number that the profile names get ENOSYS, because the
 //!   profile cannot have known them and C libraries fall back on ENOSYS only; not under a default of ALLOW, LOG or TRACE.
 //! - Where socketcall(2) and ipc(2) exist, a rule for one of their calls holds for them too. Arguments of such a call
-//!   lie in memory, which no filter sees: a condition on the first is dropped, the others compare registers.
+//!   lie in memory, which no filter sees: a condition on the first is dropped, the others compare registers. The first
+//!   tells the call by the bits that the kernel reads: 32, for ipc(2) 16.
 //!
 //! # Differences from libseccomp 2.5 and runc
 //!
@@ -22,8 +23,9 @@
 //! x32, for the engines' profiles and random ones. Where they differ, and why:
 //! - Overlapping conditional rules with different actions are taken in the profile's order (there: an order of its own,
 //!   or an error).
-//! - accept, send, recv, semop and semtimedop hold for the multiplexers as well (there: not, so that a program of x86
-//!   would evade a rule through socketcall(2)).
+//! - accept, send, recv, semop and semtimedop hold for the multiplexers as well, and a call is told by what the kernel reads
+//!   of the first argument (there: not, and by all 64 bits, so that a program would evade a rule through socketcall(2), or
+//!   through ipc(2) with a version in the upper half).
 //! - The tables are those of the Linux that heads each file of `syscalls` (there: of libseccomp's release): a newer call is known
 //!   here, and map_shadow_stack of x32 is too.
 //! - Without x32 among the architectures, numbers from 0x4000_0000 on are killed, all but -1, which a tracer sets to skip a call.
@@ -31,7 +33,10 @@
 //! - libseccomp 2.5.4 drops the load of the number in front of some shared blocks of conditions, and then decides by the
 //!   architecture: fewer than one random profile in a hundred, none of an engine.
 //! - errnoRet and defaultErrnoRet for an action that takes none, and listenerMetadata without a path, are errors, as
-//!   the specification demands (runc ignores the first).
+//!   the specification demands (runc ignores both).
+//! - crun gives calls newer than the profile the default action.
+//! - An architecture of other machines has no effect (there: it gets a table, which no call of this machine ever meets), and an empty
+//!   name is an unknown one (runc: an error).
 //! - NOTIFY is refused for write, as runc does, whose hand-over writes, so that a profile is good for both or for neither; and
 //!   for sendmsg, which carries the listener out of init here, while nobody could answer yet. With conditions, too: they
 //!   could hold for init's own call. It cannot be the default action for the same reason.
@@ -109,7 +114,7 @@ pub(crate) fn of_config(config: &Config) -> Result<(Option<Filter>, Vec<Warning>
 /// Where the listener of a filter with NOTIFY goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notify {
-    /// A UNIX stream socket, at most 107 bytes.
+    /// A UNIX stream socket, at most 107 bytes; relative to the bundle.
     pub listener_path: CString,
     /// Sent along in the container process state.
     pub listener_metadata: Option<String>,

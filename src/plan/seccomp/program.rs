@@ -213,7 +213,7 @@ impl<'a> Assembler<'a> {
 
     fn set_member(&self, entry: Entry) -> Option<(u32, Condition)> {
         match self.rules.alternative(entry) {
-            (action, [condition]) if condition.operator == Operator::Equal && entry.multiplexed() == 0 => {
+            (action, [condition]) if condition.operator == Operator::Equal && entry.multiplexed().is_none() => {
                 Some((action, *condition))
             }
             _ => None,
@@ -241,18 +241,12 @@ impl<'a> Assembler<'a> {
         let (action, conditions) = self.rules.alternative(entry);
         let mut label = self.give(action);
         for condition in conditions.iter().rev() {
-            if entry.multiplexed() == 0 || condition.argument != 0 {
+            if entry.multiplexed().is_none() || condition.argument != 0 {
                 label = self.condition(condition, width, label, no);
             }
         }
-        if entry.multiplexed() != 0 {
-            let call = Condition {
-                argument: 0,
-                operator: Operator::Equal,
-                value: u64::from(entry.multiplexed()),
-                value_two: 0,
-            };
-            label = self.condition(&call, width, label, no);
+        if let Some(call) = entry.multiplexed() {
+            label = self.masked_half(0, Half::Low, call, label, no);
         }
         label
     }

@@ -40,6 +40,9 @@ struct Alternative {
     conditions: (u32, u32),
 }
 
+/// Tells calls of ipc(2) from those of socketcall(2) in an [`Entry`].
+const IPC_CALL: u8 = 0x80;
+
 /// An alternative as it holds for one call number: packed, so that sorting the numbers is sorting integers. From the
 /// top: number (32 bits), alternative (24), call of a multiplexer that the first argument must name, or 0 (8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,9 +61,14 @@ impl Entry {
         (self.0 >> 8 & 0xff_ffff) as usize
     }
 
-    /// The first argument must equal this, if it is not 0.
-    pub fn multiplexed(self) -> u8 {
-        self.0 as u8
+    /// Mask and value of the first argument, which a multiplexer reads the call from: an int, for both of them, and ipc(2)
+    /// has a version in its upper 16 bits.
+    pub fn multiplexed(self) -> Option<(u32, u32)> {
+        match self.0 as u8 {
+            0 => None,
+            call if call & IPC_CALL != 0 => Some((0xffff, u32::from(call & !IPC_CALL))),
+            call => Some((u32::MAX, u32::from(call))),
+        }
     }
 
     /// Without the number.
@@ -317,7 +325,7 @@ impl Rules {
 
     fn decide(&mut self, column: usize, width: Width, start: usize, end: usize) -> Decision {
         let entries = self.entries_at(column, start, end);
-        let unconditional = entries.iter().filter(|entry| entry.multiplexed() == 0).find_map(|entry| {
+        let unconditional = entries.iter().filter(|entry| entry.multiplexed().is_none()).find_map(|entry| {
             let (action, conditions) = self.alternative(*entry);
             conditions.iter().all(|condition| condition.always_holds(width)).then_some(action)
         });
@@ -363,7 +371,7 @@ fn multiplexer(mux: Mux) -> Option<(u32, u8)> {
     match mux {
         Mux::No => None,
         Mux::Socket(call) => Some((102, call)),
-        Mux::Ipc(call) => Some((117, call)),
+        Mux::Ipc(call) => Some((117, call | IPC_CALL)),
     }
 }
 

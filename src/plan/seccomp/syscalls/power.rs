@@ -5,7 +5,7 @@ use super::Mux::{Ipc, No, Socket};
 use super::{ABSENT as A, Row, row};
 
 #[rustfmt::skip]
-pub(super) static ROWS: [Row; 422] = [
+pub(super) static ROWS: [Row; 423] = [
     row("_llseek", No, [140, A, A]), row("_newselect", No, [142, A, A]), row("_sysctl", No, [149, A, A]),
     row("accept", Socket(5), [330, A, A]), row("accept4", Socket(18), [344, A, A]), row("access", No, [33, A, A]),
     row("acct", No, [51, A, A]), row("add_key", No, [269, A, A]), row("adjtimex", No, [124, A, A]),
@@ -115,8 +115,8 @@ pub(super) static ROWS: [Row; 422] = [
     row("sched_setattr", No, [355, A, A]), row("sched_setparam", No, [154, A, A]),
     row("sched_setscheduler", No, [156, A, A]), row("sched_yield", No, [158, A, A]), row("seccomp", No, [358, A, A]),
     row("select", No, [82, A, A]), row("semctl", Ipc(3), [394, A, A]), row("semget", Ipc(2), [393, A, A]),
-    row("semtimedop", Ipc(4), [392, A, A]), row("send", Socket(9), [334, A, A]), row("sendfile", No, [186, A, A]),
-    row("sendmmsg", Socket(20), [349, A, A]), row("sendmsg", Socket(16), [341, A, A]),
+    row("semop", Ipc(1), [A, A, A]), row("semtimedop", Ipc(4), [392, A, A]), row("send", Socket(9), [334, A, A]),
+    row("sendfile", No, [186, A, A]), row("sendmmsg", Socket(20), [349, A, A]), row("sendmsg", Socket(16), [341, A, A]),
     row("sendto", Socket(11), [335, A, A]), row("set_mempolicy", No, [261, A, A]),
     row("set_mempolicy_home_node", No, [450, A, A]), row("set_robust_list", No, [300, A, A]),
     row("set_tid_address", No, [232, A, A]), row("setdomainname", No, [121, A, A]), row("setfsgid", No, [139, A, A]),

@@ -1,6 +1,6 @@
 //! What is refused, what is warned about, and what comes along with the program.
 
-use super::super::syscalls::{POWER, X86};
+use super::super::syscalls::{POWER, S390, X86};
 use super::super::{Filter, SeccompConfig, words};
 use super::evaluate::Profile;
 use super::interpreter::{Call, check, run};
@@ -180,5 +180,41 @@ fn long_program_jumps_across_255_instructions() {
                 assert_eq!(run(&program, &call).0, profile.decide(&call), "{call:?}");
             }
         }
+    }
+}
+
+#[test]
+fn multiplexed_call_is_denied_whatever_the_kernel_does_not_read_and_without_a_number_of_its_own() {
+    const DENIED: u32 = 0x0005_0001;
+    let config = |words: &str, architectures: &str| {
+        parse(&format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["{architectures}"],
+                "syscalls": [{{"names": {words}, "action": "SCMP_ACT_ERRNO"}}]}}"#
+        ))
+    };
+    for (family, column) in [(&X86, 1), (&POWER, 0), (&S390, 0)] {
+        let column = &family.columns[column];
+        let decide = |words: &str, number: u32, first: u64| {
+            let filter = Filter::for_family(family, &config(words, column.word), "", None).unwrap().0.unwrap();
+            assert!(filter.ignored.is_empty(), "{:?}", filter.ignored);
+            let call = Call { audit: column.audit, number, args: [first; 6], big_endian: family.big_endian };
+            run(&filter.program, &call).0
+        };
+        for (name, call) in [("accept", 5), ("send", 9), ("recv", 10), ("connect", 3)] {
+            for upper in [0, 1 << 32, u64::MAX << 32] {
+                let word = format!(r#"["{name}"]"#);
+                assert_eq!(decide(&word, 102, upper | call), DENIED, "{name} {upper:#x} {}", column.word);
+                assert_eq!(decide(&word, 102, 1 << 16 | call), words::RET_ALLOW, "{name}: no such call");
+            }
+        }
+        for (name, call) in [("semop", 1), ("semtimedop", 4), ("shmat", 21)] {
+            for upper in [0, 1 << 16, 1 << 32, u64::MAX << 16] {
+                assert_eq!(decide(&format!(r#"["{name}"]"#), 117, upper | call), DENIED, "{name} {upper:#x}");
+            }
+        }
+        // Calls that both know by the same number, of which one argument tells less.
+        let both = r#"["bind", "semget"]"#;
+        assert_eq!(decide(both, 117, 1 << 16 | 2), DENIED);
+        assert_eq!(decide(both, 102, 1 << 16 | 2), words::RET_ALLOW);
     }
 }

@@ -89,7 +89,9 @@ fn holds(rule: &RuleConfig, width: Width, call: &Call, mux: Option<Mux>) -> bool
     let args = rule.args.as_deref().unwrap_or(&[]);
     let selects = match mux {
         None => true,
-        Some(Mux::Socket(wanted) | Mux::Ipc(wanted)) => cut(call.args[0], width) == u64::from(wanted),
+        // `int call`, whose upper half is a version for ipc(2).
+        Some(Mux::Socket(wanted)) => call.args[0] as u32 == u32::from(wanted),
+        Some(Mux::Ipc(wanted)) => call.args[0] as u16 == u16::from(wanted),
         Some(Mux::No) => false,
     };
     let compare = |arg: &ArgConfig| (mux.is_some() && arg.index == 0) || compare(arg, width, call);

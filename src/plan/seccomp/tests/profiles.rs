@@ -135,8 +135,14 @@ fn compile_and_libseccomp_decide_alike() {
         let mut first = None;
         calls(&config, family, |call| {
             let (ours, theirs) = (run(&program, call).0, run(&reference, call).0);
-            // map_shadow_stack of x32 is in the kernel's list and not in libseccomp's.
-            if ours != theirs && call.number != 0x4000_01c5 {
+            // map_shadow_stack of x32 is in the kernel's list and not in libseccomp's, which compares all of a multiplexer's first
+            // argument and not what the kernel reads of it.
+            let beyond = match call.number {
+                102 => call.args[0] > 0xffff_ffff,
+                117 => call.args[0] > 0xffff,
+                number => number == 0x4000_01c5,
+            };
+            if ours != theirs && !beyond {
                 assert_eq!(ours, meaning.decide(call), "{}: {call:x?}", path.display());
                 first
                     .get_or_insert_with(|| format!("{}: {ours:#x}, libseccomp {theirs:#x}: {call:x?}", path.display()));

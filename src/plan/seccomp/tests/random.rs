@@ -117,7 +117,8 @@ impl Random {
             };
         }
         if (number == 102 || number == 117) && !self.one_in(3) {
-            args[0] = 1 + self.below(24) as u64;
+            let upper = if self.one_in(3) { self.next() & 0x0001_0000_0001_0000 } else { 0 };
+            args[0] = upper | (1 + self.below(24) as u64);
         }
         let audit = if self.one_in(20) { self.next() as u32 } else { family.columns[column].audit };
         Call { audit, number: family.columns[column].base | number, args, big_endian: family.big_endian }

@@ -106,6 +106,23 @@ fn mounts_and_devices_are_made() {
     });
 }
 
+/// Nothing inside lists the descriptors that the program must not get.
+#[test]
+fn container_without_proc_runs() {
+    each(|lab| {
+        let bundle = lab.bundle(|c| {
+            args(c, &["sh", "-c", "test -e /dev/null && ! test -e /proc/self && sleep 1000"]);
+            c["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/proc");
+            for list in ["maskedPaths", "readonlyPaths"] {
+                c["linux"][list] = json!([]);
+            }
+        });
+        let container = lab.start(&bundle);
+        container.exec(&["true"]).ok();
+        container.stop();
+    });
+}
+
 #[test]
 fn user_namespace_and_terminal_work() {
     each(|lab| {

@@ -12,15 +12,16 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::plan::resources::Resources;
 
 /// Hands controllers down to a v2 cgroup: all there are where v2 stands alone, those that limits need where v1
-/// has the rest. What cannot be handed down matters only if a limit needs it, and is found when that is written.
-pub(super) fn prepare(record: &mut Record, resources: &Resources) -> Result<()> {
+/// has the rest. True if all that is wanted arrived: what cannot be handed down matters only if a limit needs it, see
+/// [`refuse_withheld`].
+pub(super) fn prepare(record: &mut Record, resources: &Resources) -> Result<bool> {
     // systemd hands down what a unit can ask it for.
     let alone = record.hierarchies.len() == 1 && record.unit.is_none();
     if !alone && !apply::needs_v2(record, resources) {
-        return Ok(());
+        return Ok(true);
     }
     let Some(v2) = record.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::V2) else {
-        return Ok(());
+        return Ok(true);
     };
     let available = words(&v2.mount.join("cgroup.controllers"))?;
     v2.controllers = available.iter().cloned().collect();
@@ -39,10 +40,10 @@ pub(super) fn prepare(record: &mut Record, resources: &Resources) -> Result<()> 
             .collect()
     };
     if wanted.is_empty() || words(&directory.join("cgroup.controllers"))?.is_superset(&wanted) {
-        return Ok(());
+        return Ok(true);
     }
     hand_down(&mount, &directory, &wanted);
-    Ok(())
+    Ok(false)
 }
 
 /// Enables `wanted` in every cgroup from `mount` down to the parent of `directory`.

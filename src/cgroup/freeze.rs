@@ -60,6 +60,25 @@ pub(super) fn is_frozen(record: &Record) -> Result<bool> {
     }
 }
 
+/// Frozen by an ancestor. A cgroup right below the root of its hierarchy has none that could be.
+pub(super) fn is_frozen_from_above(record: &Record) -> Result<bool> {
+    let (hierarchy, file, line) = match (record.v1("freezer"), record.v2()) {
+        (Some(v1), _) => (v1, "freezer.parent_freezing", "1"),
+        // Of a cgroup that is not frozen by its own file.
+        (None, Some(v2)) => (v2, "cgroup.events", "frozen 1"),
+        (None, None) => return Ok(false),
+    };
+    if hierarchy.directory.parent() == Some(&*hierarchy.mount) {
+        return Ok(false);
+    }
+    let path = hierarchy.directory.join(file);
+    match file::read_value(&path) {
+        Ok(text) => Ok(text.lines().any(|other| other == line)),
+        Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+        Err(errno) => Err(errno).context(|| format!("read {}", path.display())),
+    }
+}
+
 fn no_freezer(record: &Record) -> Error {
     Error::new(
         Kind::Unsupported,

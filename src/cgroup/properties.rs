@@ -3,7 +3,10 @@
 //! The files are written all the same, exactly; systemd is told so that it shows the limits and keeps them when it
 //! writes the files of all units anew.
 
+mod devices;
 mod unified;
+
+pub(super) use devices::with_resets;
 
 use super::record::Version;
 use super::v2;
@@ -73,6 +76,9 @@ pub(super) fn of_resources(resources: &Resources, version: Version) -> Result<Ve
         set(&mut all, 227, "TasksMax", at_least_one(limit));
     }
     block_io(&resources.block_io, version, &mut all);
+    if let (Version::V1, Some(rules)) = (version, &resources.devices) {
+        devices::rules(rules, &mut all);
+    }
     for entry in &resources.unified {
         for (name, since, value) in unified::of_file(&entry.file, &entry.value) {
             // systemd.resource-control(5) has the specification's own field under the same name: the file wins.
@@ -360,8 +366,30 @@ mod tests {
     }
 
     #[test]
+    fn of_resources_device_rules_on_v1_only() {
+        let json = r#"{"devices":[{"allow":false},{"allow":true,"type":"c","major":10,"minor":200,"access":"rw"},
+            {"allow":true,"type":"b","major":8,"access":"r"},{"allow":true,"type":"c","minor":3,"access":"w"}]}"#;
+        let v1 = lines(json, Version::V1);
+        assert_eq!(v1[0], "DevicePolicy=strict");
+        let allowed: Vec<&str> = v1[1].strip_prefix("DeviceAllow=").unwrap().split(' ').collect();
+        for rule in ["/dev/char/10:200:rw", "block-8:r", "char-*:m", "/dev/char/1:3:rwm", "char-136:rwm"] {
+            assert!(allowed.contains(&rule), "{rule} in {allowed:?}");
+        }
+        assert!(!v1[1].contains(":w"), "systemd has no words for it: {allowed:?}");
+        assert_eq!(lines(r#"{"devices":[{"allow":true}]}"#, Version::V1), ["DevicePolicy=auto", "DeviceAllow="]);
+        assert_eq!(lines(json, Version::V2), [""; 0]);
+        let (resources, _) = Resources::new(&serde_json::from_str(json).unwrap()).unwrap();
+        let set = with_resets(of_resources(&resources, Version::V1).unwrap());
+        assert_eq!(
+            set.iter().map(|entry| entry.property.name.as_str()).collect::<Vec<_>>(),
+            ["DevicePolicy", "DeviceAllow", "DeviceAllow"]
+        );
+        assert_eq!(line(&set[1]), "DeviceAllow=");
+    }
+
+    #[test]
     fn of_resources_what_systemd_cannot_say_is_left_to_files() {
-        let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1}],"rdma":{"m":{"hcaHandles":3}},"devices":[],
+        let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1}],"rdma":{"m":{"hcaHandles":3}},
             "network":{"classID":5},"memory":{"swappiness":5,"kernelTCP":5}}"#;
         assert_eq!(lines(json, Version::V1), [""; 0]);
     }

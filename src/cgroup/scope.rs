@@ -1,8 +1,8 @@
 //! A container's unit of systemd: started around its first process, limited, stopped.
 //!
 //! A scope must have a process when it starts, so init is cloned first and waits while systemd makes the scope and
-//! moves it there: the one grace period of the kernel that this costs is systemd's. The hierarchies that systemd does
-//! not manage (on v1 all but the named one) are made and joined by files at the same path.
+//! moves it there: the one grace period of the kernel that this costs is systemd's. In the hierarchies that systemd does
+//! not manage (on v1 all but the named one) the cgroup is then made by files at the same path, and init joins it.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use super::layout::{self, Mounted};
 use super::properties::UnitProperty;
 use super::record::{Hierarchy, Record, Unit, UnitState, Version};
 use super::systemd::{Manager, Unstarted};
-use super::{apply, controllers, file, owner, properties, remove};
+use super::{apply, controllers, file, make, owner, properties, remove};
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::host::{CgroupLayout, HostFacts};
 use crate::plan::resources::{CgroupPlan, Resources, Scope};
@@ -63,6 +63,7 @@ pub(super) fn of_user_manager(mounted: &Mounted, own: &str) -> PathBuf {
 pub(super) fn adopt(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts, pid: i32) -> Result<Vec<Warning>> {
     let (Some(scope), Some(unit)) = (&plan.scope, &mut record.unit) else { return Ok(Vec::new()) };
     start(unit, scope, &plan.resources, facts, pid)?;
+    make::beside_unit(record, &plan.resources, facts.rootless)?;
     find(record, facts, pid)?;
     if facts.cgroup == CgroupLayout::Unified
         && let (Some(subgroup), Some(v2)) = (&scope.subgroup, record.v2())
@@ -70,9 +71,10 @@ pub(super) fn adopt(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts, p
         enter_subgroup(&v2.directory, subgroup, pid)?;
         record.subgroup = Some(subgroup.clone());
     }
-    controllers::prepare(record, &plan.resources)?;
-    let withheld = controllers::refuse_withheld(record, &plan.resources);
-    withheld.map_err(|error| if facts.rootless { how_to_delegate(error) } else { error })?;
+    if !controllers::prepare(record, &plan.resources)? {
+        let withheld = controllers::refuse_withheld(record, &plan.resources);
+        withheld.map_err(|error| if facts.rootless { how_to_delegate(error) } else { error })?;
+    }
     if let Some(v2) = record.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::V2) {
         v2.controllers = controllers::words(&v2.directory.join("cgroup.controllers"))?.into_iter().collect();
     }
@@ -170,7 +172,9 @@ pub(super) fn update(record: &Record, before: &Resources, after: &Resources) -> 
 /// Sets properties of the container's unit.
 pub(super) fn set(record: &Record, properties: Vec<UnitProperty>) -> Result<()> {
     match &record.unit {
-        Some(unit) if !properties.is_empty() => Manager::open(unit.user)?.set_properties(&unit.name, properties),
+        Some(unit) if !properties.is_empty() => {
+            Manager::open(unit.user)?.set_properties(&unit.name, properties::with_resets(properties))
+        }
         _ => Ok(()),
     }
 }

@@ -70,13 +70,16 @@ pub(super) fn pointer(place: &str) -> String {
     format!("/linux/resources{place}")
 }
 
+/// Controllers that only v1 has.
+const OF_V1: [&str; 2] = ["net_cls", "net_prio"];
+
 /// The hierarchy that `setting` belongs to. v1 and v2 name files differently, so the first controller that
-/// matches is the right one. A v2 hierarchy of which no controller is known may have any.
+/// matches is the right one. A v2 hierarchy of which no controller is known may have any of v2.
 pub(super) fn hierarchy_of<'a>(record: &'a Record, setting: &Setting) -> Option<&'a Hierarchy> {
     let unified = || {
         record.v2().filter(|v2| {
             setting.controller == "cgroup"
-                || v2.controllers.is_empty()
+                || v2.controllers.is_empty() && !OF_V1.contains(&&*setting.controller)
                 || v2.controllers.iter().any(|c| *c == setting.controller)
         })
     };

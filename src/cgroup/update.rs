@@ -50,11 +50,11 @@ pub(super) fn update(
     let mut settings: Vec<Setting> = settings.into_iter().filter(differs).collect();
     settings.extend(oom_killer_again(record, change));
     let warnings = warnings.into_iter().filter(|warning| !before.warnings.contains(warning)).collect();
-    let devices = change
-        .after
-        .devices
-        .as_ref()
-        .filter(|after| change.before.devices.as_ref() != Some(*after) || named(&pointer("/devices")));
+    let devices = change.after.devices.as_ref().filter(|after| {
+        // On v1 systemd writes its own idea of them along with whatever it is told.
+        let by_systemd = record.unit.is_some() && record.v1("devices").is_some() && !after.exceptions.is_empty();
+        change.before.devices.as_ref() != Some(*after) || named(&pointer("/devices")) || by_systemd
+    });
     let mut undo = Undo {
         record: record.clone(),
         lines: current(record, &settings)?,

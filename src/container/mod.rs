@@ -215,23 +215,24 @@ impl Container {
         }
     }
 
-    /// Sends `signal` (a number, 0 to 64) to init, or to every process with `all`.
+    /// Sends `signal` (a number, 0 to 64) to init, or to every process with `all`; SIGKILL also to every process that
+    /// would outlive init for want of a pid namespace. A container without a cgroup is known by its init only.
     ///
     /// # Errors
     /// [`Kind::Status`] when the container does not run.
     pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
         let record = self.record()?;
-        if all {
-            return Cgroup::from_record(&record.cgroup).signal_all(signal);
+        let cgroup = Cgroup::from_record(&record.cgroup);
+        if all && !cgroup.is_none() {
+            return cgroup.signal_all(signal);
         }
-        match record.init {
-            Some(init) => {
-                signal::kill(init, signal)?;
-                // A process frozen by v1 takes no signal: what is to die is thawed for it.
-                let cgroup = Cgroup::from_record(&record.cgroup);
-                if signal == libc::SIGKILL && cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
-            }
-            None => Err(Error::new(Kind::Status, "container not running")),
+        let init = record.init.ok_or_else(|| Error::new(Kind::Status, "container not running"))?;
+        signal::kill(init, signal)?;
+        match signal {
+            libc::SIGKILL if !record.own_pid_namespace => cgroup.signal_all(signal),
+            // A process frozen by v1 takes no signal: what is to die is thawed for it.
+            libc::SIGKILL if cgroup.is_frozen()? => cgroup.thaw(),
+            _ => Ok(()),
         }
     }
 
@@ -296,9 +297,13 @@ impl Container {
     /// The process ids of the container, as the caller's pid namespace sees them.
     ///
     /// # Errors
-    /// When the cgroup cannot be read.
+    /// [`Kind::Unsupported`] for a container without a cgroup; when the cgroup cannot be read.
     pub fn processes(&self) -> Result<Vec<i32>> {
-        Cgroup::from_record(&self.record()?.cgroup).processes(true)
+        let cgroup = Cgroup::from_record(&self.record()?.cgroup);
+        if cgroup.is_none() {
+            return Err(Error::new(Kind::Unsupported, "list processes: the container has no cgroup"));
+        }
+        cgroup.processes(true)
     }
 
     fn record(&self) -> Result<Record> {

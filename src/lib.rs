@@ -46,7 +46,7 @@
 //!
 //! | user namespace | pid / time namespace | way |
 //! |---|---|---|
-//! | none | pid new or none | direct: clone3 with all new namespaces and, on cgroup2, CLONE_INTO_CGROUP |
+//! | none | pid new or none | direct: clone3(NEWPID), on cgroup2 with CLONE_INTO_CGROUP; the child unshares the rest at once |
 //! | none | pid joined | direct: the parent's setns(pid), clone3, setns back |
 //! | none | time new | direct: the parent unshares time, writes the offsets, clones, goes back |
 //! | new | pid new or none | direct: clone3(NEWUSER, NEWPID), the parent writes the maps, the child unshares the rest |
@@ -56,8 +56,12 @@
 //! | any, rootless | pid joined | an intermediate |
 //! | none, by root of a user namespace | pid joined or time new | an intermediate: there is no way back to its own |
 //!
+//! * The kernel takes as long for a network namespace as for nine cgroups. So the child makes its namespaces while the parent
+//!   makes the cgroups of v1, whose `tasks` files come to the child with the word to go on. It was born in that of v2.
 //! * NEWNET in the clone that makes the user namespace would leave sysfs owned by nobody; NEWTIME in a clone
 //!   freezes the offsets; that is why those are unshared afterwards.
+//! * `run` tells init beforehand to go on when it is ready, unless somebody waits for a container that is created and not
+//!   started: a hook, a pid file, a terminal.
 //! * The cgroup namespace is unshared by init once it sits in its cgroup.
 //! * `exec` is the same machinery: it joins by the pidfd of init, with one setns(2) where the kernel has it.
 //! * No process executes this program again after it joined a container's user namespace, and a process that

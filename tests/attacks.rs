@@ -151,15 +151,17 @@ fn attack_2_cwd_through_a_descriptor_never_leaves_the_root() {
         secret.to_str().unwrap()
     );
     let container = lab.start(&lab.bundle(|c| args(c, &["sleep", "1000"])));
+    // The caller's descriptors are inheritable; those of the runtime itself come after them.
+    let open = "exec 3</ 4</etc 6</ 7</ 8</ 9</";
     for n in 3..=64 {
         let cwd = format!("/proc/self/fd/{n}");
         let bundle = lab.bundle(|c| {
             args(c, &["sh", "-c", &script]);
             c["process"]["cwd"] = json!(cwd);
         });
-        let by_run = lab.run(&bundle);
+        let by_run = lab.cmd(&["run", "--bundle", bundle.str(), &lab.id()]).after(open).output();
         fs::remove_dir_all(&bundle.path).unwrap();
-        let by_exec = container.with("exec", &["--cwd", &cwd], &["sh", "-c", &script]);
+        let by_exec = container.with_cmd("exec", &["--cwd", &cwd], &["sh", "-c", &script]).after(open).output();
         for done in [by_run, by_exec] {
             assert!(!done.stdout.contains("secret of the host"), "{cwd} leads to the host: {done:#?}");
         }

@@ -43,6 +43,11 @@ fn link_instead(bundle: &Bundle, name: &str, target: &Path) {
     symlink(target, place).unwrap();
 }
 
+fn node(path: &Path, major: u64, minor: u64) {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor)).unwrap();
+}
+
 /// From the root file system to the root of the host and down again.
 fn climbing(path: &Path) -> std::path::PathBuf {
     Path::new("../../../../../../../../../..").join(path.strip_prefix("/").unwrap())
@@ -109,6 +114,9 @@ fn attack_3_volume_over_proc_gets_nothing_of_exec() {
     for pid in ["self", "thread-self", "1", "2"] {
         fs::create_dir_all(volume.join(pid).join("attr/apparmor")).unwrap();
         fs::create_dir_all(volume.join(pid).join("fd")).unwrap();
+        for fd in 0..64 {
+            fs::write(volume.join(pid).join("fd").join(fd.to_string()), "").unwrap();
+        }
         for file in ["attr/exec", "attr/keycreate", "attr/apparmor/exec", "setgroups", "oom_score_adj"] {
             fs::write(volume.join(pid).join(file), "").unwrap();
         }
@@ -126,7 +134,12 @@ fn attack_3_volume_over_proc_gets_nothing_of_exec() {
         c["mounts"].as_array_mut().unwrap().insert(1, bind);
     });
     let container = lab.start(&bundle);
-    assert_eq!(container.exec(&["sh", "-c", "ls /proc | wc -l; ls /proc/self/fd | wc -l"]).ok().stdout, "5\n0\n");
+    assert_eq!(container.exec(&["sh", "-c", "ls /proc | wc -l; ls /proc/self/fd | wc -l"]).ok().stdout, "5\n64\n");
+    // A terminal is opened once more by its descriptor's name in a procfs.
+    let socket = ConsoleSocket::new(&lab);
+    let options = ["--tty", "--detach", "--console-socket", socket.str()];
+    container.with("exec", &options, &["sh", "-c", "test -t 0 && echo terminal"]).ok();
+    socket.terminal().read_until("terminal");
     container.stop();
     sentinel.assert_untouched();
 }
@@ -150,13 +163,7 @@ fn attack_6_false_null_masks_nothing() {
     let targets = ["/proc/sys/kernel/core_pattern", "/etc/group", secret.to_str().unwrap(), "zero", "/dev/../dev/null"];
     for target in targets.map(Some).into_iter().chain([None]) {
         fs::create_dir_all(&devices).unwrap();
-        nix::sys::stat::mknod(
-            &devices.join("zero"),
-            nix::sys::stat::SFlag::S_IFCHR,
-            nix::sys::stat::Mode::from_bits_truncate(0o666),
-            nix::sys::stat::makedev(1, 5),
-        )
-        .unwrap();
+        node(&devices.join("zero"), 1, 5);
         match target {
             Some(target) => symlink(target, devices.join("null")).unwrap(),
             None => fs::write(devices.join("null"), "a file").unwrap(),
@@ -209,13 +216,35 @@ fn attack_7_console_through_links_stays_inside() {
         (run, socket)
     };
     // Neither the devpts nor /dev is covered: the image brings all of it.
-    let (run, _socket) = terminal(|c| drop_mounts(c, "/dev"), &|bundle| {
+    let refused = |ptmx: &dyn Fn(&Path), text: &str| {
+        let (run, _socket) = terminal(|c| drop_mounts(c, "/dev"), &|bundle| {
+            fs::create_dir_all(bundle.root("dev/pts")).unwrap();
+            for name in ["pts/0", "pts/1", "console"] {
+                symlink(sentinel.path.join("secret"), bundle.root("dev").join(name)).unwrap();
+            }
+            ptmx(&bundle.root("dev/pts/ptmx"));
+        });
+        run.fails(1, if strict() { text } else { "" });
+    };
+    refused(&|ptmx| symlink(sentinel.path.join("secret"), ptmx).unwrap(), "open /dev/ptmx in the root");
+    refused(&|ptmx| symlink("/etc/passwd", ptmx).unwrap(), "is not the character device 5:2");
+    refused(&|ptmx| node(ptmx, 1, 3), "is not the character device 5:2");
+    refused(&|ptmx| node(ptmx, 5, 2), "is not on a devpts");
+    // The names of a genuine devpts: the other end is opened without one.
+    let elsewhere = |c: &mut Value| {
+        drop_mounts(c, "/dev");
+        let options = ["newinstance", "ptmxmode=0666", "mode=0620"];
+        add_mount(c, json!({"destination": "/opt/pts", "type": "devpts", "source": "devpts", "options": options}));
+    };
+    let (run, socket) = terminal(elsewhere, &|bundle| {
         fs::create_dir_all(bundle.root("dev/pts")).unwrap();
-        for name in ["pts/0", "pts/1", "pts/ptmx", "console"] {
-            symlink(sentinel.path.join("secret"), bundle.root("dev").join(name)).unwrap();
+        symlink("/opt/pts/ptmx", bundle.root("dev/pts/ptmx")).unwrap();
+        for name in ["pts/0", "pts/1", "console"] {
+            symlink("/etc/passwd", bundle.root("dev").join(name)).unwrap();
         }
     });
-    assert_eq!(run.code(), 1, "a terminal from no devpts: {run:#?}");
+    run.ok();
+    socket.terminal().read_until("all of it");
     // /dev/console alone is a link.
     let (run, socket) =
         terminal(|c| c["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/dev"), &|bundle| {

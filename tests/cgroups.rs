@@ -66,7 +66,7 @@ fn create_in_a_cgroup_of_somebody_else_is_refused_and_leaves_it_alone() {
         assert_eq!(still.trim(), stranger.0.id().to_string(), "{}", hierarchy.display());
         assert!(inner.exists(), "{}", hierarchy.display());
         let elsewhere = hierarchies().into_iter().map(|other| other.join(&name)).filter(|other| other.exists());
-        assert_eq!(elsewhere.collect::<Vec<_>>(), [taken.clone()]);
+        assert_eq!(elsewhere.collect::<Vec<_>>(), std::slice::from_ref(&taken));
         fs::write(hierarchy.join("cgroup.procs"), stranger.0.id().to_string()).unwrap();
         fs::remove_dir(inner).unwrap();
         fs::remove_dir(taken).unwrap();

@@ -169,6 +169,18 @@ fn state_of_an_unknown_id_is_the_text_that_engines_match() {
 }
 
 #[test]
+fn usual_mistakes_are_answered_with_a_way_out() {
+    let scratch = Scratch::new();
+    for (line, text) in [
+        ("state nothing", "there is no \"nothing\" in {}/state; see coracle list"),
+        ("run --bundle {} name", "hint: name its directory by --bundle, or let coracle spec write it"),
+        ("list --root {}", "hint: it stands before the command"),
+    ] {
+        scratch.run(line).failed(1, &text.replace("{}", scratch.0.to_str().unwrap()));
+    }
+}
+
+#[test]
 fn exec_failure_of_the_runtime_is_255() {
     let scratch = Scratch::new();
     scratch.run("exec nothing ls -l --help").failed(255, "container does not exist");

@@ -32,7 +32,8 @@ const TABLE: &[(&str, On, &str)] = &[
     ("defaults", New, "rw !nosuid !nodev !noexec relatime"),
     ("defaults", Bind, "rw !nosuid !nodev !noexec relatime"),
     ("defaults", Flagged, "ro nosuid nodev noexec noatime nodiratime nosymfollow"),
-    ("ro", New, "ro +ro"),
+    // The mount alone, as late as can be: see `read_only_tmpfs_has_all_that_belongs_into_it` in rootfs.rs.
+    ("ro", New, "ro !+ro"),
     ("ro", Bind, "ro / rw"),
     ("rw", New, "rw"),
     ("rw", Flagged, "rw nosuid / ro"),
@@ -109,6 +110,8 @@ const TABLE: &[(&str, On, &str)] = &[
     ("rnosymfollow", Bind, "nosymfollow / nosymfollow"),
     ("rsymfollow", Flagged, "!nosymfollow / !nosymfollow"),
     ("rro", New, "ro"),
+    ("ro,nosuid,noatime,shared", New, "ro nosuid noatime @shared"),
+    ("ro,tmpcopyup", New, "ro"),
     // One for the tree and another for the mount itself.
     ("rro,nosuid", Bind, "ro nosuid / ro !nosuid"),
     // Propagation.
@@ -126,6 +129,8 @@ const TABLE: &[(&str, On, &str)] = &[
     ("remount", Remount, "ro nosuid noatime"),
     ("remount,rw", Remount, "rw !+ro nosuid"),
     ("remount,bind,rw", Remount, "rw nosuid noatime"),
+    ("remount,rrw", Remount, "rw nosuid"),
+    ("remount,bind,rrw", Remount, "rw nosuid noatime"),
     ("remount,bind,nodev", Remount, "ro nodev nosuid noatime"),
     ("remount,bind,suid,atime", Remount, "ro !nosuid relatime"),
     ("remount,ro,size=128k", Remount, "ro +ro +size=128k"),

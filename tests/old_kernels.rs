@@ -101,7 +101,7 @@ fn mounts_and_devices_are_made() {
         assert_eq!(mount_at(&table, "/v").options, "ro,nosuid,noatime");
         assert_eq!(mount_at(&table, "/file").options.split(',').next(), Some("ro"));
         let tmpfs = mount_at(&table, "/t");
-        assert!(tmpfs.options.starts_with("rw") && tmpfs.super_options.starts_with("ro,sync"), "{tmpfs:?}");
+        assert!(tmpfs.options.starts_with("rw") && tmpfs.super_options.starts_with("rw,sync"), "{tmpfs:?}");
         assert!(text.ends_with("a:e5 640 7\na file copied"), "{text}");
     });
 }

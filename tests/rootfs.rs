@@ -73,6 +73,71 @@ fn root_on_a_read_only_file_system_works_if_mountpoints_are_there() {
 }
 
 #[test]
+fn root_path_that_ends_in_a_link_is_followed() {
+    for own_users in [false, true] {
+        let lab = Lab::new();
+        own_mounts();
+        let before = own_table();
+        let bundle = lab.bundle(|c| {
+            args(c, &["sh", "-c", "echo inside >/made"]);
+            if own_users {
+                user_namespace(c, 100_000);
+            }
+        });
+        lab.give(&bundle.root(""), if own_users { 100_000 } else { 0 });
+        let (link, image) = (bundle.path.join("rootfs"), bundle.path.join("image"));
+        fs::rename(&link, &image).unwrap();
+        std::os::unix::fs::symlink("image", &link).unwrap();
+        lab.run(&bundle).ok();
+        assert_eq!(fs::read_to_string(image.join("made")).unwrap(), "inside\n");
+        assert_eq!(own_table(), before);
+    }
+}
+
+/// Engines want /dev and /run so, and put files and mountpoints of their own there.
+#[test]
+fn read_only_tmpfs_has_all_that_belongs_into_it() {
+    for own_users in [false, true] {
+        let lab = Lab::new();
+        let volume = lab.path("volume");
+        fs::create_dir(&volume).unwrap();
+        let tmpfs = |to: &str, option: &str| json!({"destination": to, "type": "tmpfs", "source": "tmpfs", "options": [option, "mode=755"]});
+        let bundle = lab.bundle(|c| {
+            let script = "pwd; cat /dev/null && touch /dev/x /run/x /run/work/x /other/x 2>&1; tty; cat /proc/self/mountinfo; echo all";
+            args(c, &["sh", "-c", script]);
+            c["process"]["terminal"] = json!(true);
+            c["process"]["cwd"] = json!("/run/work");
+            let mounts = c["mounts"].as_array_mut().unwrap();
+            let dev = mounts.iter_mut().find(|mount| mount["destination"] == "/dev").unwrap();
+            dev["options"].as_array_mut().unwrap().push(json!("ro"));
+            add(c, tmpfs("/run", "ro"));
+            add(c, json!({"destination": "/run/secrets", "source": volume, "options": ["bind"]}));
+            // A later entry may make it writable after all.
+            add(c, tmpfs("/other", "rro"));
+            add(c, json!({"destination": "/other", "options": ["remount", "bind", "rw"]}));
+            if own_users {
+                user_namespace(c, 100_000);
+            }
+        });
+        lab.give(&bundle.root(""), 100_000);
+        let socket = ConsoleSocket::new(&lab);
+        let words = ["run", "--bundle", bundle.str(), "--console-socket", socket.str(), "--detach", &lab.id()];
+        lab.cmd(&words).output().ok();
+        let text = socket.terminal().read_until("\nall").replace('\r', "");
+        let rest: Vec<&str> = text.lines().take_while(|line| !line.contains(" - ")).collect();
+        let refused = |file: &str| format!("touch: {file}: Read-only file system");
+        assert_eq!(
+            rest,
+            ["/run/work", &refused("/dev/x"), &refused("/run/x"), &refused("/run/work/x"), "/dev/pts/0"],
+            "{text}"
+        );
+        for (point, options) in [("/dev", "ro,"), ("/run", "ro,"), ("/run/secrets", "rw,"), ("/other", "rw,")] {
+            assert!(mount_at(&table(&text), point).options.starts_with(options), "{point}: {text}");
+        }
+    }
+}
+
+#[test]
 fn root_on_an_idmapped_mount_shows_and_stores_mapped_owners() {
     let lab = Lab::new();
     let mapped = lab.path("mapped");
@@ -304,114 +369,54 @@ fn propagation_of_the_root_is_as_configured_and_never_the_host_s() {
     }
 }
 
-/// Hundreds of paths, as engines mask for each processor, cost a fixed number of mounts each and one tmpfs in all.
+/// A volume that is to carry mounts to the host carries none of the runtime's own.
 #[test]
-fn hundreds_of_masked_paths_share_one_cover() {
-    let lab = Lab::new();
-    let masked: Vec<String> = (0..600).map(|n| format!("/many/{n}")).collect();
-    let bundle = lab.bundle(|c| {
-        args(c, &["cat", "/proc/self/mountinfo"]);
-        c["linux"]["maskedPaths"] = json!(masked);
-    });
-    // A third of each: directories, files, and what is not there.
-    for n in 0..600 {
-        fs::create_dir_all(bundle.root("many")).unwrap();
-        match n % 3 {
-            0 => fs::create_dir(bundle.root(&format!("many/{n}"))).unwrap(),
-            1 => fs::write(bundle.root(&format!("many/{n}")), "").unwrap(),
-            _ => {}
+fn mounts_inside_of_a_shared_volume_stay_off_the_host() {
+    for word in ["shared", "rshared"] {
+        let lab = Lab::new();
+        own_mounts();
+        let volume = lab.path("volume");
+        let outer = Mounted::new("tmpfs", &volume, MsFlags::empty(), "");
+        let inner = Mounted::new("tmpfs", &volume.join("inner"), MsFlags::empty(), "");
+        for name in ["sub", "inner/sub", "covered", "sealed", "later", "inner/later"] {
+            fs::create_dir(volume.join(name)).unwrap();
         }
-    }
-    let text = lab.run(&bundle).ok().stdout;
-    let covers: Vec<_> = parse_mounts(&text).into_iter().filter(|line| line.point.starts_with("/many/")).collect();
-    assert_eq!(covers.len(), 400);
-    let devices = |point: &dyn Fn(usize) -> bool| {
-        let lines = text.lines().filter(|line| {
-            let name = line.split(' ').nth(4).unwrap().strip_prefix("/many/").and_then(|n| n.parse().ok());
-            name.is_some_and(point)
-        });
-        lines.map(|line| line.split(' ').nth(2).unwrap()).collect::<std::collections::BTreeSet<_>>().len()
-    };
-    assert_eq!(devices(&|n| n % 3 == 0), 1, "one tmpfs for all directories");
-    assert_eq!(devices(&|n| n % 3 == 1), 1, "one null for all files");
-    assert!(covers.iter().filter(|line| line.root == "/").all(|line| line.options.starts_with("ro")), "{text}");
-}
-
-/// What a path costs does not depend on how many there are. Counted by strace.
-#[test]
-fn masked_path_costs_a_handful_of_system_calls() {
-    let lab = Lab::new();
-    let calls = |count: usize| {
+        fs::write(volume.join("secret"), "").unwrap();
+        fs::write(lab.path("file"), "").unwrap();
+        let before = own_table();
         let bundle = lab.bundle(|c| {
-            args(c, &["true"]);
-            c["linux"]["maskedPaths"] = (0..count).map(|n| json!(format!("/many/{n}"))).collect();
+            let script =
+                "cat /proc/self/mountinfo && mount -t tmpfs later /vol/later && mount -t tmpfs later /vol/inner/later";
+            args(c, &["sh", "-c", script]);
+            let all = json!(["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]);
+            c["process"]["capabilities"] = json!({"bounding": all, "effective": all, "permitted": all});
+            c["linux"]["rootfsPropagation"] = json!(word);
+            add(c, json!({"destination": "/vol", "source": volume, "options": ["rbind", "rshared"]}));
+            add(c, json!({"destination": "/vol/sub", "type": "tmpfs", "source": "tmpfs"}));
+            add(c, json!({"destination": "/vol/inner/sub", "source": lab.dir, "options": ["bind"]}));
+            add(c, json!({"destination": "/vol/file", "source": lab.path("file"), "options": ["bind"]}));
+            c["linux"]["maskedPaths"] = json!(["/vol/secret", "/vol/covered"]);
+            c["linux"]["readonlyPaths"] = json!(["/vol/sealed"]);
+            c["linux"]["devices"] = json!([{"path": "/vol/null", "type": "c", "major": 1, "minor": 3}]);
         });
-        (0..count).for_each(|n| fs::create_dir_all(bundle.root(&format!("many/{n}"))).unwrap());
         let id = lab.id();
-        let log = lab.path(&format!("calls-{count}"));
-        let status = std::process::Command::new("strace")
-            .args(["-f", "-qq", "-o", log.to_str().unwrap(), lab.runtime.to_str().unwrap(), "--root"])
-            .args([lab.state_root().to_str().unwrap(), "run", "--bundle", bundle.str(), &id])
-            .env("CORACLE_TEST_TAG", &lab.tag)
-            .status()
-            .expect("this test needs strace");
-        assert!(status.success());
-        fs::read_to_string(log).unwrap().lines().filter(|line| !line.contains("<unfinished")).count()
-    };
-    let (few, many) = (calls(100), calls(500));
-    let each = (many.saturating_sub(few)) as f64 / 400.0;
-    println!("{each} system calls for each masked directory");
-    assert!(each < 9.0, "{each} system calls for each masked path");
-}
-
-/// Docker's usual configuration, over and over: nothing piles up that would make the next one dearer.
-#[test]
-fn creates_by_the_hundred_leave_the_host_as_it_was() {
-    let count: usize = std::env::var("CORACLE_CREATES").map_or(100, |count| count.parse().unwrap());
-    let lab = Lab::new();
-    own_mounts();
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/configs");
-    let docker = data.join("docker-config-seccomp12-memory-blockIO-hooks-m10.json");
-    let mut config: Value = serde_json::from_slice(&fs::read(docker).unwrap()).unwrap();
-    let bundle = lab.bundle(|_| ());
-    let here = bundle.config.clone();
-    config["root"]["path"] = here["root"]["path"].clone();
-    config["linux"]["cgroupsPath"] = here["linux"]["cgroupsPath"].clone();
-    config.as_object_mut().unwrap().remove("hooks");
-    args(&mut config, &["true"]);
-    config["process"]["cwd"] = json!("/");
-    for name in ["apparmorProfile", "oomScoreAdj", "rlimits"] {
-        config["process"].as_object_mut().unwrap().remove(name);
-    }
-    fs::write(lab.path("bound"), "").unwrap();
-    for mount in config["mounts"].as_array_mut().unwrap() {
-        if mount["source"].as_str().is_some_and(|source| source.starts_with('/')) {
-            mount["source"] = json!(lab.path("bound"));
+        lab.cmd(&["create", "--bundle", bundle.str(), &id]).output().ok();
+        assert_eq!(own_table(), before, "{word}");
+        let container = harness::Container { lab: &lab, id };
+        let inside = fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap();
+        for name in ["sub", "inner/sub", "file", "secret", "covered", "sealed"] {
+            mount_at(&inside, &format!("/vol/{name}"));
         }
-    }
-    bundle.write_config(&config.to_string());
-    let mounts = own_table();
-    let mut times = Vec::new();
-    let mut found = Vec::new();
-    for _ in 0..count {
-        let begun = std::time::Instant::now();
-        let container = lab.create(&bundle);
-        times.push(begun.elapsed());
-        found.push((parse_mounts(&own_table()).len(), harness::leaks::cgroups(&lab.tag).len(), lab.states().len()));
+        // It is a peer all the same.
+        for (there, here) in [("/vol", &volume), ("/vol/inner", &volume.join("inner"))] {
+            assert_eq!(mount_at(&inside, there).tags, mount_at(&before, here.to_str().unwrap()).tags, "{inside}");
+        }
+        container.op("start").ok();
+        harness::eventually("mounts of the container on the host", || {
+            own_table().matches(" - tmpfs later ").count() == 2
+        });
         container.with("delete", &["--force"], &[]).ok();
-        assert!(harness::leaks::cgroups(&lab.tag).is_empty() && lab.states().is_empty());
+        drop(["inner/later", "later"].map(|name| Mounted::adopt(&volume.join(name))));
+        drop((inner, outer));
     }
-    assert_eq!(own_table(), mounts);
-    assert!(found.iter().all(|counts| *counts == found[0]), "mounts, cgroups and states while one is there: {found:?}");
-    let median = |part: &[std::time::Duration]| {
-        let mut part = part.to_vec();
-        part.sort_unstable();
-        part[part.len() / 2]
-    };
-    let quarter = count.div_ceil(4);
-    println!(
-        "{count} creates; median {:?}, of the last quarter {:?}",
-        median(&times[..quarter]),
-        median(&times[count - quarter..])
-    );
 }

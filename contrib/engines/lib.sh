@@ -150,7 +150,7 @@ piped() {
 
 # The calls without their paths and ids, each kind once: what an engine asks of a runtime.
 kinds_of_calls() {
-    sed -E "s#${dir}[^ ]*#…#g; s#/(run|tmp|var)/[^ ]*#…#g; s#/proc/[^ ]*#…#g; s/ [0-9a-f]{64}( |\$)/ ID\\1/g
+    sed -E "s#${dir}[^ ]*#…#g; s#/(run|tmp|var|home)/[^ ]*#…#g; s#/proc/[^ ]*#…#g; s/ [0-9a-f]{64}( |\$)/ ID\\1/g
         s/ (fore|back|miss|opt|acc|$mark)[^ ]*\$/ ID/" "$dir/calls" | sort | uniq -c
 }
 
@@ -191,6 +191,19 @@ cgroup_file() {
         cat "/sys/fs/cgroup/$1/$4/$2"
     else
         cat "/sys/fs/cgroup/$4/$3"
+    fi
+}
+
+# Those of containers; BuildKit has a parent of its own. Others' cgroups come and go meanwhile.
+cgroups_left() { find /sys/fs/cgroup -type d -path "*/$mark/*" ! -path "*/$mark/buildkit" 2>/dev/null || true; }
+
+# cpu_limit PATH: quota and period of that cgroup.
+cpu_limit() {
+    local v1=/sys/fs/cgroup/cpu/$1
+    if [[ -d $v1 ]]; then
+        echo "$(<"$v1/cpu.cfs_quota_us") $(<"$v1/cpu.cfs_period_us")"
+    else
+        cat "/sys/fs/cgroup/$1/cpu.max"
     fi
 }
 

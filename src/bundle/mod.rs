@@ -43,7 +43,10 @@ impl Bundle {
         let directory =
             file::canonical_directory(directory).context(|| format!("find bundle {}", directory.display()))?;
         let path = directory.join("config.json");
-        let raw = read_limited(&path)?;
+        let raw = read_limited(&path).map_err(|error| match error.raw_errno() {
+            Some(libc::ENOENT) => error.hint("name its directory by --bundle, or let coracle spec write it"),
+            _ => error,
+        })?;
         let config = parse_config(&raw).context(|| format!("parse {}", path.display()))?;
         Ok(Bundle { directory, raw, config })
     }

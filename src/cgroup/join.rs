@@ -1,6 +1,6 @@
 //! How a new process gets into the cgroup, without waiting for the kernel's grace periods.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open, openat};
@@ -12,58 +12,26 @@ use super::systemd::Manager;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::fd::Descriptors;
 
-/// Descriptors by which a new process gets into a cgroup: the parent opens them, because the child may have no
-/// right to; the child uses them before anything else.
+/// The v2 cgroup that a process is to be born into, if there is one.
 #[derive(Debug, Default)]
-pub(crate) struct JoinFds {
-    /// Of every hierarchy.
-    fds: Descriptors,
-    /// What they are, in the same order.
-    kinds: Vec<JoinBy>,
-    /// Who can move a process to the v2 directory for a caller that may not.
+pub(crate) struct Birthplace {
+    directory: Option<OwnedFd>,
+    /// Who can move a process there for a caller that may not.
     unit: Option<Unit>,
-    /// The v2 directory below that of the unit: empty, or beginning with a slash.
+    /// The directory below that of the unit: empty, or beginning with a slash.
     below_unit: String,
 }
 
-#[derive(Debug)]
-enum JoinBy {
-    /// The v2 directory, for CLONE_INTO_CGROUP (Linux 5.7).
-    Clone,
-    /// The v1 `tasks` file, with its path for messages.
-    Tasks(PathBuf),
-}
-
-impl JoinFds {
-    fn push(&mut self, fd: OwnedFd, kind: JoinBy) {
-        self.fds.push(fd);
-        self.kinds.push(kind);
-    }
-
-    /// What clone3(2) takes as `cgroup`.
-    pub fn unified(&self) -> Option<BorrowedFd<'_>> {
-        self.fds.iter().zip(&self.kinds).find_map(|(fd, kind)| matches!(kind, JoinBy::Clone).then_some(fd))
-    }
-
-    /// Every descriptor, for a caller that closes all others.
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds.iter()
-    }
-
-    /// Moves the calling thread, which must be the only one of its process, into the v1 cgroups.
-    pub fn join_tasks(&self) -> Result<()> {
-        for (fd, kind) in self.fds.iter().zip(&self.kinds) {
-            if let JoinBy::Tasks(path) = kind {
-                file::write_to(fd, "0").context(|| format!("join cgroup by {}", path.display()))?;
-            }
-        }
-        Ok(())
+impl Birthplace {
+    /// What clone3(2) takes as `cgroup` (CLONE_INTO_CGROUP, Linux 5.7).
+    pub fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.directory.as_ref().map(AsFd::as_fd)
     }
 
     /// Moves the process `pid` into the v2 cgroup: the slow way, for want of CLONE_INTO_CGROUP. A user may only move
     /// processes within what is delegated to the user: one that comes from a login session is moved by systemd.
     pub fn move_process(&self, pid: i32) -> Result<()> {
-        let Some(directory) = self.unified() else { return Ok(()) };
+        let Some(directory) = &self.directory else { return Ok(()) };
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let moved = openat(directory, "cgroup.procs", flags, Mode::empty())
             .and_then(|procs| file::write_to(procs, &pid.to_string()));
@@ -126,37 +94,48 @@ fn is_v1_of(hierarchy: &Hierarchy, controller: &str) -> bool {
     hierarchy.version == Version::V1 && hierarchy.controllers.iter().any(named)
 }
 
-/// Opens what is needed to join the container's cgroup, or cgroups below it; the last of `sub` that names a hierarchy
-/// counts. The process is going to be `beside` another one of the container, if there is one.
-pub(super) fn open_all(record: &Record, sub: &[SubCgroup], beside: Option<i32>) -> Result<JoinFds> {
-    check_controllers(record, sub)?;
-    let mut fds = JoinFds { unit: record.unit.clone(), ..JoinFds::default() };
-    for hierarchy in &record.hierarchies {
-        let below = sub.iter().rev().find(|sub| sub.selects(hierarchy)).map(|sub| sub.path.as_path());
-        let directory = match (below, beside) {
-            (Some(below), _) => join_path(&record.inner(hierarchy), below),
-            (None, Some(pid)) if hierarchy.version == Version::V2 => with_room(record, hierarchy, pid)?,
-            (None, _) => record.inner(hierarchy),
-        };
-        match hierarchy.version {
-            Version::V1 => {
-                let path = directory.join("tasks");
-                let fd = file::open_write(&path).context(|| format!("open {}", path.display()))?;
-                fds.push(fd, JoinBy::Tasks(path));
-            }
-            Version::V2 => {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let fd = open(&directory, flags, Mode::empty()).context(|| format!("open {}", directory.display()))?;
-                fds.push(fd, JoinBy::Clone);
-                let below = directory.strip_prefix(&hierarchy.directory).unwrap_or(Path::new(""));
-                fds.below_unit = match below.as_os_str().is_empty() {
-                    true => String::new(),
-                    false => format!("/{}", below.display()),
-                };
-            }
-        }
+/// Opens the v2 directory of the container's cgroup, or of one below it. The process is going to be `beside` another one
+/// of the container, if there is one.
+pub(super) fn open_birthplace(record: &Record, sub: &[SubCgroup], beside: Option<i32>) -> Result<Birthplace> {
+    let Some(hierarchy) = record.v2() else { return Ok(Birthplace::default()) };
+    let directory = match (below(sub, hierarchy), beside) {
+        (Some(below), _) => join_path(&record.inner(hierarchy), below),
+        (None, Some(pid)) => with_room(record, hierarchy, pid)?,
+        (None, None) => record.inner(hierarchy),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = open(&directory, flags, Mode::empty()).context(|| format!("open {}", directory.display()))?;
+    let below = directory.strip_prefix(&hierarchy.directory).unwrap_or(Path::new(""));
+    let below_unit = if below.as_os_str().is_empty() { String::new() } else { format!("/{}", below.display()) };
+    Ok(Birthplace { directory: Some(fd), unit: record.unit.clone(), below_unit })
+}
+
+/// Opens the v1 `tasks` files of the container's cgroup, or of one below it: the parent does, because the child may have
+/// no right to.
+pub(super) fn open_tasks(record: &Record, sub: &[SubCgroup]) -> Result<Descriptors> {
+    let mut tasks = Descriptors::default();
+    for hierarchy in record.hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V1) {
+        let inner = record.inner(hierarchy);
+        let path = below(sub, hierarchy).map_or_else(|| inner.clone(), |below| join_path(&inner, below)).join("tasks");
+        tasks.push(file::open_write(&path).context(|| format!("open {}", path.display()))?);
     }
-    Ok(fds)
+    Ok(tasks)
+}
+
+/// Moves the calling thread, which must be the only one of its process, into the v1 cgroups of those `tasks` files.
+pub(crate) fn join_tasks(tasks: &Descriptors) -> Result<()> {
+    tasks.iter().try_for_each(|fd| file::write_to(fd, "0").context(|| format!("join cgroup by {}", path_of(fd))))
+}
+
+/// The path of an open file, for messages.
+fn path_of(fd: BorrowedFd<'_>) -> String {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    std::fs::read_link(&link).map_or(link, |path| path.display().to_string())
+}
+
+/// The last of `sub` that names a hierarchy counts.
+fn below<'s>(sub: &'s [SubCgroup], hierarchy: &Hierarchy) -> Option<&'s Path> {
+    sub.iter().rev().find(|sub| sub.selects(hierarchy)).map(|sub| sub.path.as_path())
 }
 
 /// Where a process can be: not in a v2 cgroup that hands controllers down (cgroups(7), "no internal processes"). A
@@ -188,7 +167,7 @@ fn join_path(directory: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() { directory.to_owned() } else { directory.join(below) }
 }
 
-fn check_controllers(record: &Record, sub: &[SubCgroup]) -> Result<()> {
+pub(super) fn check_controllers(record: &Record, sub: &[SubCgroup]) -> Result<()> {
     for sub in sub {
         let refuse = |reason: String| Err(Error::new(Kind::Usage, format!("sub-cgroup {:?}: {reason}", sub.text)));
         if record.hierarchies.is_empty() {
@@ -253,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn open_all_unknown_controller_is_named_with_the_argument() {
+    fn check_controllers_unknown_one_is_named_with_the_argument() {
         let hierarchy = Hierarchy {
             version: Version::V1,
             name: "pids".to_owned(),
@@ -263,7 +242,7 @@ mod tests {
         };
         let record = Record { hierarchies: vec![hierarchy], ..Record::default() };
         let refused = |record: &Record, text: &str| {
-            open_all(record, &[SubCgroup::parse(text).unwrap()], None).unwrap_err().to_string()
+            check_controllers(record, &[SubCgroup::parse(text).unwrap()]).unwrap_err().to_string()
         };
         assert_eq!(refused(&record, "foo:/"), r#"sub-cgroup "foo:/": the container has no v1 cgroup of "foo""#);
         assert_eq!(refused(&Record::default(), "/x"), r#"sub-cgroup "/x": the container has no cgroup"#);

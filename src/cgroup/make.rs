@@ -6,6 +6,7 @@ use nix::errno::Errno as NixErrno;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use super::Cgroup;
 use super::apply;
 use super::layout::{self, Mounted};
 use super::record::{Hierarchy, Record, Version};
@@ -38,65 +39,110 @@ pub(super) fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Record> {
         return Ok(record);
     }
     if record.hierarchies.first().is_some_and(|first| first.directory.exists()) {
-        refuse_in_use(&record)?;
+        let directories: Vec<PathBuf> = record.hierarchies.iter().map(|it| it.directory.clone()).collect();
+        refuse_in_use(&record, &directories)?;
     }
     Ok(record)
 }
 
-/// See [`Cgroup::make`](super::Cgroup::make).
-pub(super) fn make(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts) -> Result<Vec<Warning>> {
-    if plan.manager == CgroupManager::Disabled {
-        return Ok(no_cgroup(&plan.resources, "control groups are disabled"));
+/// A container's cgroup while it is made, in two steps: [`begin`](Making::begin) makes what a process has to be born
+/// into, and [`finish`](Making::finish) the rest, while that process is busy with its namespaces.
+#[derive(Debug)]
+pub(crate) struct Making {
+    cgroup: Cgroup,
+    /// Until the end of [`Making::finish`].
+    made: Option<Made>,
+    /// Some of it was there before.
+    existed: bool,
+}
+
+impl Making {
+    /// Of `cgroup`, which has been located.
+    pub fn new(cgroup: Cgroup) -> Making {
+        Making { cgroup, made: Some(Made::default()), existed: false }
     }
-    if plan.scope.is_some() {
-        // Once the unit is there: see `beside_unit`.
-        return Ok(Vec::new());
+
+    /// The cgroup.
+    pub fn cgroup(&mut self) -> &mut Cgroup {
+        &mut self.cgroup
     }
-    let (made, existed) = directories(record, facts.rootless)?;
-    if existed {
-        refuse_in_use(record)?;
+
+    /// Makes the directory on v2 and hands controllers down to it. Nothing where systemd makes it: see
+    /// [`Cgroup::adopt`].
+    ///
+    /// A rootless runtime that may not make cgroups gets none: it has to try all of them to know what v2 is needed for.
+    pub fn begin(&mut self, plan: &CgroupPlan, facts: &HostFacts) -> Result<()> {
+        if plan.manager == CgroupManager::Disabled || plan.scope.is_some() {
+            return Ok(());
+        }
+        self.make_directories(facts, |version| facts.rootless || version == Version::V2)?;
+        let record = &mut self.cgroup.record;
+        if record.v1("freezer").is_none() {
+            refuse_frozen_above(record)?;
+        }
+        let complete = controllers::prepare(record, &plan.resources)?;
+        if complete || facts.rootless { Ok(()) } else { controllers::refuse_withheld(record, &plan.resources) }
     }
-    open(record, &plan.resources)?;
-    let complete = controllers::prepare(record, &plan.resources)?;
-    if !complete && !facts.rootless {
-        controllers::refuse_withheld(record, &plan.resources)?;
+
+    /// Makes the directories on v1, copies cpuset's sets down where they need it, and writes the limits.
+    pub fn finish(&mut self, plan: &CgroupPlan, facts: &HostFacts) -> Result<Vec<Warning>> {
+        let warnings = match plan.manager {
+            CgroupManager::Disabled => no_cgroup(&plan.resources, "control groups are disabled"),
+            _ if plan.scope.is_some() => Vec::new(),
+            _ => {
+                if !facts.rootless {
+                    self.make_directories(facts, |version| version == Version::V1)?;
+                }
+                let record = &self.cgroup.record;
+                open_v1(record, &plan.resources)?;
+                let warnings = limit(record, &plan.resources, facts.rootless, self.existed)?;
+                owner::give(record, plan.owner)?;
+                warnings
+            }
+        };
+        if let Some(made) = self.made.take() {
+            made.keep();
+        }
+        Ok(warnings)
     }
-    let warnings = limit(record, &plan.resources, facts.rootless, existed)?;
-    owner::give(record, plan.owner)?;
-    made.keep();
-    Ok(warnings)
+
+    /// Removes it again, with every process in it. What was there before stays until [`Making::finish`] has made it the
+    /// container's.
+    pub fn undo(&mut self) -> Result<()> {
+        match self.made.take() {
+            Some(made) => drop(made),
+            None => {
+                self.cgroup.signal_all(libc::SIGKILL)?;
+                self.cgroup.destroy()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes those of the hierarchies that are `due`; refuses what was there before and is in use.
+    fn make_directories(&mut self, facts: &HostFacts, due: impl Fn(Version) -> bool) -> Result<()> {
+        let (Some(made), record) = (&mut self.made, &mut self.cgroup.record) else { return Ok(()) };
+        let found = made.make_all(record, facts.rootless, due)?;
+        self.existed |= !found.is_empty();
+        if self.existed { refuse_in_use(record, &found) } else { Ok(()) }
+    }
 }
 
 /// Makes the directories that systemd does not make, at the place of the unit's. Not before the unit is there: systemd
 /// takes away what it finds empty in hierarchies that a slice on the way does not need.
 pub(super) fn beside_unit(record: &mut Record, resources: &Resources, rootless: bool) -> Result<()> {
-    let (made, _) = directories(record, rootless)?;
-    open(record, resources)?;
+    let mut made = Made::default();
+    made.make_all(record, rootless, |_every| true)?;
+    open_v1(record, resources)?;
     made.keep();
     Ok(())
 }
 
-/// Makes the directory in every hierarchy of `record`; without rights, only in those where a rootless runtime may. Tells
-/// whether one was there already.
-fn directories(record: &mut Record, rootless: bool) -> Result<(Made, bool)> {
-    let mut made = Made::default();
-    let mut existed = false;
-    let mut allowed = Vec::with_capacity(record.hierarchies.len());
-    for hierarchy in std::mem::take(&mut record.hierarchies) {
-        match made.make(&hierarchy.mount, &hierarchy.directory) {
-            Ok(fresh) => existed |= !fresh,
-            Err(error) if rootless && is_refusal(&error) => continue,
-            Err(error) => return Err(error),
-        }
-        allowed.push(hierarchy);
+/// Sees to it that a process can enter the cgroups of v1, and go on.
+fn open_v1(record: &Record, resources: &Resources) -> Result<()> {
+    if record.v1("freezer").is_some() {
+        refuse_frozen_above(record)?;
     }
-    record.hierarchies = allowed;
-    Ok((made, existed))
-}
-
-/// Sees to it that a process can enter, and go on.
-fn open(record: &Record, resources: &Resources) -> Result<()> {
-    refuse_frozen_above(record)?;
     record.v1("cpuset").map_or(Ok(()), |cpuset| inherit_sets(cpuset, resources))
 }
 
@@ -127,10 +173,30 @@ fn place(mounted: &[Mounted], plan: &CgroupPlan) -> Result<Vec<Hierarchy>> {
 const ATTEMPTS: usize = 8;
 
 /// Directories made so far: removed again, last first, unless kept.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Made(Vec<PathBuf>);
 
 impl Made {
+    /// Makes the directories of `record` in the versions that are `due`; without rights, only those that a rootless
+    /// runtime may. Gives those that were there already.
+    fn make_all(&mut self, record: &mut Record, rootless: bool, due: impl Fn(Version) -> bool) -> Result<Vec<PathBuf>> {
+        let mut allowed = Vec::with_capacity(record.hierarchies.len());
+        let mut found = Vec::new();
+        for hierarchy in std::mem::take(&mut record.hierarchies) {
+            if due(hierarchy.version) {
+                match self.make(&hierarchy.mount, &hierarchy.directory) {
+                    Ok(true) => {}
+                    Ok(false) => found.push(hierarchy.directory.clone()),
+                    Err(error) if rootless && is_refusal(&error) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            allowed.push(hierarchy);
+        }
+        record.hierarchies = allowed;
+        Ok(found)
+    }
+
     /// Makes `directory` and what is missing between it and `mount`; false if it was there.
     fn make(&mut self, mount: &Path, directory: &Path) -> Result<bool> {
         let mut attempts = 0..ATTEMPTS;
@@ -172,10 +238,10 @@ fn is_refusal(error: &Error) -> bool {
 }
 
 /// A cgroup of somebody else's processes, also one further down, would be limited, frozen and killed with the container.
-fn refuse_in_use(record: &Record) -> Result<()> {
-    for hierarchy in &record.hierarchies {
+fn refuse_in_use(record: &Record, directories: &[PathBuf]) -> Result<()> {
+    for directory in directories {
         let mut found = String::new();
-        for directory in processes::tree(&hierarchy.directory)? {
+        for directory in processes::tree(directory)? {
             found += &processes::read_lines(&directory)?;
         }
         if !found.is_empty() {
@@ -184,7 +250,7 @@ fn refuse_in_use(record: &Record) -> Result<()> {
                 Kind::System,
                 format!(
                     "use cgroup {}: it is not empty, it has the processes {}",
-                    hierarchy.directory.display(),
+                    directory.display(),
                     list.join(", ")
                 ),
             )

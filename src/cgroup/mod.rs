@@ -4,7 +4,7 @@
 //! Pure translators turn `Resources` into files and values; one writer writes them and names file, value and
 //! errno. With the manager systemd a transient scope of systemd takes the place of directories that are made; see
 //! `scope`. Uses `plan` (as data), `host`, `error`, `fs` (the mount table), `dbus` and `sys`. Called by `container`; init calls only
-//! [`JoinFds::join_tasks`].
+//! [`join_tasks`].
 //!
 //! What costs time here is the kernel's RCU grace period, 8 to 12 ms on an idle machine: a write of a pid to
 //! cgroup.procs waits for one, a single-threaded process that writes `0` to `tasks` does not, nor does
@@ -36,7 +36,8 @@ mod v2;
 #[cfg(test)]
 mod privileged;
 
-pub(crate) use join::{JoinFds, SubCgroup};
+pub(crate) use join::{Birthplace, SubCgroup, join_tasks};
+pub(crate) use make::Making;
 pub(crate) use oom::OomWatch;
 pub(crate) use record::Record;
 use record::UnitState;
@@ -46,6 +47,7 @@ pub(crate) use update::{Change, Undo};
 use crate::error::{Result, Warning};
 use crate::host::HostFacts;
 use crate::plan::resources::CgroupPlan;
+use crate::sys::fd::Descriptors;
 
 /// The cgroup of one container, in every hierarchy that is mounted. In none at all where the manager is disabled or a
 /// rootless runtime was not allowed to make any.
@@ -55,18 +57,10 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Where the cgroup is going to be, so that the record can be kept before [`Cgroup::make`]. What is there already
-    /// is refused if it has a process or is frozen.
+    /// Where the cgroup is going to be, so that the record can be kept before it is made by [`Making`]. What is there
+    /// already is refused if it has a process or is frozen.
     pub fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Cgroup> {
         make::locate(plan, facts).map(|record| Cgroup { record })
-    }
-
-    /// Makes the container's directories, copies cpuset's sets down where v1 needs it, hands controllers down on
-    /// v2, and writes the limits. On failure what was made is removed again.
-    ///
-    /// A rootless runtime that may not make cgroups gets none, with a warning if there were limits.
-    pub fn make(&mut self, plan: &CgroupPlan, facts: &HostFacts) -> Result<Vec<Warning>> {
-        make::make(&mut self.record, plan, facts)
     }
 
     /// With the manager systemd: starts the unit around the process `pid`, which waits for its Go, and writes the
@@ -104,19 +98,21 @@ impl Cgroup {
         self.record.hierarchies.is_empty()
     }
 
-    /// Descriptors by which the first process gets into this cgroup.
-    pub fn join_descriptors(&self) -> Result<JoinFds> {
-        match self.record.unit {
-            // There is nothing to join yet: see [`Cgroup::adopt`].
-            Some(_) => Ok(JoinFds::default()),
-            None => join::open_all(&self.record, &[], None),
-        }
+    /// The v2 cgroup for the first process.
+    pub fn birthplace(&self) -> Result<Birthplace> {
+        join::open_birthplace(&self.record, &[], None)
     }
 
-    /// As [`Cgroup::join_descriptors`], into cgroups below this one that exist, and else where a process can be beside
+    /// The v1 `tasks` files for the first process.
+    pub fn tasks(&self) -> Result<Descriptors> {
+        join::open_tasks(&self.record, &[])
+    }
+
+    /// Both for another process: in the cgroups `sub` below this one, which exist, and else where a process can be beside
     /// the process `init` of the container.
-    pub fn join_descriptors_for(&self, sub: &[SubCgroup], init: i32) -> Result<JoinFds> {
-        join::open_all(&self.record, sub, Some(init))
+    pub fn join_beside(&self, init: i32, sub: &[SubCgroup]) -> Result<(Birthplace, Descriptors)> {
+        join::check_controllers(&self.record, sub)?;
+        Ok((join::open_birthplace(&self.record, sub, Some(init))?, join::open_tasks(&self.record, sub)?))
     }
 
     /// Stops every process, and waits until they are.

@@ -2,7 +2,7 @@
 //!
 //! A scope must have a process when it starts, so init is cloned first and waits while systemd makes the scope and
 //! moves it there: the one grace period of the kernel that this costs is systemd's. In the hierarchies that systemd does
-//! not manage (on v1 all but the named one) the cgroup is then made by files at the same path, and init is moved there.
+//! not manage (on v1 all but the named one) the cgroup is then made by files at the same path, and init joins it.
 
 use std::path::{Path, PathBuf};
 
@@ -64,7 +64,6 @@ pub(super) fn adopt(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts, p
     let (Some(scope), Some(unit)) = (&plan.scope, &mut record.unit) else { return Ok(Vec::new()) };
     start(unit, scope, &plan.resources, facts, pid)?;
     make::beside_unit(record, &plan.resources, facts.rootless)?;
-    let beside: Vec<PathBuf> = record.hierarchies.iter().map(|hierarchy| hierarchy.directory.clone()).collect();
     find(record, facts, pid)?;
     if facts.cgroup == CgroupLayout::Unified
         && let (Some(subgroup), Some(v2)) = (&scope.subgroup, record.v2())
@@ -81,10 +80,6 @@ pub(super) fn adopt(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts, p
     }
     let limited = apply::apply(record, &plan.resources, false);
     let warnings = limited.map_err(|error| if facts.rootless { how_to_delegate(error) } else { error })?;
-    for directory in beside {
-        let procs = directory.join("cgroup.procs");
-        file::write(&procs, &pid.to_string()).context(|| format!("write \"{pid}\" to {}", procs.display()))?;
-    }
     owner::give(record, plan.owner)?;
     Ok(warnings)
 }

@@ -16,7 +16,7 @@ use super::spawn::{self, Spawn, Spawned, expect, unexpected};
 use super::store::{Directory, Record};
 use super::{Container, CreateOptions, Runtime, activation, console, hooks, intel_rdt, liveness, net_devices};
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Making};
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::host::HostFacts;
 use crate::init::attributes::raise_limits;
@@ -48,7 +48,14 @@ pub(super) struct Created {
     /// As it stands in the state directory.
     pub record: Record,
     /// Init waits at the other end, unless it waits behind the gate. The state directory is locked as long.
-    pub line: Option<ParentEnd>,
+    pub line: Option<Line>,
+}
+
+/// The line to an init without a gate.
+pub(super) struct Line {
+    pub end: ParentEnd,
+    /// Init was told to go on when it is ready: nothing has to be done between the creation and the start.
+    pub told: bool,
 }
 
 /// Makes the container.
@@ -144,7 +151,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&self, directory: &Directory, next: Next<'_>) -> Result<(Child, Record, Option<ParentEnd>)> {
+    fn make(&self, directory: &Directory, next: Next<'_>) -> Result<(Child, Record, Option<Line>)> {
         let on_warning = self.runtime.on_warning;
         let gate = match next {
             Next::Gate => Some(gate::listen(directory.as_fd())?),
@@ -156,24 +163,23 @@ impl Maker<'_> {
             (None, _) => None,
         };
         let joins = Joins::open(&self.plan.init.namespaces)?;
-        let mut cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
+        let cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
         let mut record = self.record(&cgroup);
         directory.save_config(self.bundle.raw())?;
         directory.save(&record)?;
-        // What is found there may be somebody else's: from here on it is the container's.
-        cgroup.make(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
-        let mut cgroup = Guard::new(cgroup, on_warning);
-        let Some(made) = cgroup.made_mut() else { return Err(unexpected()) };
-        timings::mark("cgroups made");
+        timings::mark("state begun");
+        let mut making = Guard::new(Making::new(cgroup), on_warning);
+        let Some(made) = making.made_mut() else { return Err(unexpected()) };
+        made.begin(&self.plan.cgroup, &self.facts)?;
         let fds = InitFds {
             gate,
-            cgroup: made.join_descriptors()?,
+            cgroup: made.cgroup().birthplace()?,
             joins,
             console,
             sources: self.plan.init.rootfs.as_ref().map(Sources::open).transpose()?.unwrap_or_default(),
         };
         let (child, line) = self.settle(directory, &mut record, made, fds)?;
-        cgroup.keep();
+        making.keep();
         Ok((child, record, line))
     }
 
@@ -195,15 +201,16 @@ impl Maker<'_> {
         &self,
         directory: &Directory,
         record: &mut Record,
-        cgroup: &mut Cgroup,
+        making: &mut Making,
         fds: InitFds,
-    ) -> Result<(Child, Option<ParentEnd>)> {
+    ) -> Result<(Child, Option<Line>)> {
         let gated = fds.gate.is_some();
         let on_warning = self.runtime.on_warning;
         let Hooks { prestart, create_runtime, .. } = &self.plan.hooks;
         let stop_at_rootfs = !prestart.is_empty() || !create_runtime.is_empty() || !self.plan.net_devices.is_empty();
         let request = InitRequest {
             plan: &self.plan.init,
+            early_flags: self.plan.spawn.early_flags,
             unshare_flags: self.plan.spawn.unshare_flags,
             state: &self.state,
             stop_at_rootfs,
@@ -214,17 +221,24 @@ impl Maker<'_> {
             ignored_signals: self.facts.ignored_signals,
         };
         let mut spawned = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
+        timings::mark("init made");
+        making.finish(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
+        let cgroup = making.cgroup();
         cgroup.adopt(&self.plan.cgroup, &self.facts, spawned.pid)?.iter().for_each(on_warning);
         record.cgroup = cgroup.record().clone();
-        spawned.release()?;
+        spawned.release(&cgroup.tasks()?)?;
         let Spawned { child, pid, sync, .. } = spawned;
-        timings::mark("init made");
+        timings::mark("cgroups made");
         // While init is at work.
         let process = &self.plan.init.process;
         raise_limits(pid, &process.pointer, &process.rlimits)?;
         let rdt = self.join_rdt(record, pid)?;
         record.init = Some(liveness::identify(pid)?);
         directory.write_ahead(record)?;
+        let told = !gated && !stop_at_rootfs && self.starts_unseen(directory);
+        if told {
+            sync.send_continue_ahead()?;
+        }
         let mut devices = None;
         loop {
             match expect(&sync, child.made(), on_warning)? {
@@ -245,7 +259,17 @@ impl Maker<'_> {
         }
         rdt.and_then(Guard::keep);
         devices.and_then(Guard::keep);
-        Ok((child.keep().ok_or_else(unexpected)?, (!gated).then_some(sync)))
+        Ok((child.keep().ok_or_else(unexpected)?, (!gated).then_some(Line { end: sync, told })))
+    }
+
+    /// Whether nobody outside waits for a container that is created and not started.
+    fn starts_unseen(&self, directory: &Directory) -> bool {
+        let options = self.options;
+        options.pid_file.is_none()
+            && options.pidfd_socket.is_none()
+            && !self.plan.init.process.terminal
+            && self.plan.hooks.start_container.is_empty()
+            && activation::notify_socket(directory.path()).is_none()
     }
 
     fn join_rdt(&self, record: &mut Record, pid: i32) -> Result<Option<Guard<Group>>> {

@@ -24,6 +24,7 @@ use crate::plan::hooks::Hooks;
 use crate::plan::{Console, ExecPlan, ExecRequest};
 use crate::state::Status;
 use crate::sync::frame::{FromInit, ToInit};
+use crate::sys::fd::Descriptors;
 use crate::timings;
 
 /// Runs the process: its exit code, or 0 when detached.
@@ -88,9 +89,10 @@ fn make(
         (_, None) => None,
     };
     let flags = plan.init.namespaces.flags(|_, membership| *membership != Default::default());
+    let (cgroup, tasks) = Cgroup::from_record(&record.cgroup).join_beside(init.pid, &sub)?;
     let fds = InitFds {
         gate: None,
-        cgroup: Cgroup::from_record(&record.cgroup).join_descriptors_for(&sub, init.pid)?,
+        cgroup,
         joins: Joins::Process { pidfd, pid: init.pid, flags },
         console,
         sources: Sources::default(),
@@ -98,6 +100,7 @@ fn make(
     let state = record.state(Status::Running, init.pid);
     let request = InitRequest {
         plan: &plan.init,
+        early_flags: 0,
         unshare_flags: 0,
         state: &state,
         stop_at_rootfs: false,
@@ -108,7 +111,7 @@ fn make(
         ignored_signals: facts.ignored_signals,
     };
     let spawn = Spawn { plan: &plan.spawn, request, fds, on_warning: runtime.on_warning };
-    settle(spawn, options, front.as_deref().filter(|_| options.console_socket.is_none()))
+    settle(spawn, &tasks, options, front.as_deref().filter(|_| options.console_socket.is_none()))
 }
 
 fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {
@@ -130,11 +133,16 @@ fn overrides(options: &ExecOptions) -> Result<Overrides<'_>> {
     })
 }
 
-fn settle(spawn: Spawn<'_>, options: &ExecOptions, front: Option<&Front>) -> Result<(Child, Option<Relay<'static>>)> {
+fn settle(
+    spawn: Spawn<'_>,
+    tasks: &Descriptors,
+    options: &ExecOptions,
+    front: Option<&Front>,
+) -> Result<(Child, Option<Relay<'static>>)> {
     let (on_warning, request) = (spawn.on_warning, spawn.request);
     let process = &request.plan.process;
     let mut spawned = spawn::spawn(spawn)?;
-    spawned.release()?;
+    spawned.release(tasks)?;
     let Spawned { child, pid, sync, .. } = spawned;
     let Some(made) = child.made() else { return Err(unexpected()) };
     timings::mark("process made");

@@ -39,7 +39,7 @@ impl Front {
         let mut name = [0; 4096];
         let socket = self.console.as_ref().ok_or_else(none)?;
         let message = receive_message(socket.as_fd(), &mut name).context(|| "receive the terminal")?;
-        Relay::new(message.passed.ok_or_else(none)?)
+        Relay::new(message.passed.into_iter().next().ok_or_else(none)?)
     }
 
     /// Waits for the process: its exit code, or 128+n for death by signal n.

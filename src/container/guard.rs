@@ -7,7 +7,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use super::intel_rdt::Group;
 use super::net_devices::Moved;
 use super::store::Directory;
-use crate::cgroup::Cgroup;
+use crate::cgroup::Making;
 use crate::error::{Context as _, Result, Warning};
 use crate::sys;
 
@@ -80,10 +80,9 @@ impl Undo for MovedDevices {
     }
 }
 
-impl Undo for Cgroup {
+impl Undo for Making {
     fn undo(&mut self) -> Result<Vec<Warning>> {
-        self.signal_all(libc::SIGKILL)?;
-        self.destroy().map(|()| Vec::new())
+        Making::undo(self).map(|()| Vec::new())
     }
 }
 

@@ -4,13 +4,12 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use procfs::FromRead;
-use procfs::process::Stat;
+use procfs::process::{Stat, StatFlags};
 
 use super::store::{Directory, InitProcess, Record};
 use crate::cgroup::Cgroup;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::state::Status;
-use crate::sync::gate;
 use crate::sys::fd::pidfd_open;
 use crate::sys::file;
 
@@ -39,7 +38,17 @@ pub(crate) fn identify(pid: i32) -> Result<InitProcess> {
 
 /// Whether `init` is still that process, and neither a zombie nor dead.
 pub(crate) fn is_alive(init: InitProcess) -> Result<bool> {
-    Ok(stat(init.pid)?.is_some_and(|stat| stat.starttime == init.start_time && !matches!(stat.state, 'Z' | 'X' | 'x')))
+    living(init).map(|stat| stat.is_some())
+}
+
+fn living(init: InitProcess) -> Result<Option<Stat>> {
+    let lives = |stat: &Stat| stat.starttime == init.start_time && !matches!(stat.state, 'Z' | 'X' | 'x');
+    Ok(stat(init.pid)?.filter(lives))
+}
+
+/// Whether the process is still a copy of the one that made it: execve(2) takes the flag away.
+fn waits_to_execute(stat: &Stat) -> bool {
+    stat.flags & StatFlags::PF_FORKNOEXEC.bits() != 0
 }
 
 /// A descriptor of that process, or `None` if it is not alive: a pid alone may belong to somebody else by now.
@@ -59,13 +68,11 @@ pub(crate) fn status(directory: &Directory, record: Option<&Record>) -> Result<S
         // Half made: by somebody who is at it, or by somebody who died.
         return Ok(if directory.is_locked() { Status::Creating } else { Status::Stopped });
     };
-    if !is_alive(init)? {
-        return Ok(Status::Stopped);
-    }
+    let Some(stat) = living(init)? else { return Ok(Status::Stopped) };
     if Cgroup::from_record(&record.cgroup).is_frozen()? {
         return Ok(Status::Paused);
     }
-    Ok(if gate::stands(directory.as_fd()) { Status::Created } else { Status::Running })
+    Ok(if waits_to_execute(&stat) { Status::Created } else { Status::Running })
 }
 
 #[cfg(test)]
@@ -77,6 +84,18 @@ mod tests {
         let me = identify(std::process::id() as i32).unwrap();
         assert!(is_alive(me).unwrap());
         assert!(!is_alive(InitProcess { start_time: me.start_time + 1, ..me }).unwrap());
+    }
+
+    #[test]
+    fn waits_to_execute_until_another_program_runs() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let executed = waits_to_execute(&stat(child.id() as i32).unwrap().unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!executed);
+        // A thread is such a copy too.
+        let copy = std::thread::spawn(|| stat(nix::unistd::gettid().as_raw()).unwrap().unwrap()).join().unwrap();
+        assert!(waits_to_execute(&copy));
     }
 
     #[test]

@@ -236,7 +236,7 @@ mod tests {
         fn heard(&self) -> (String, Option<std::os::fd::OwnedFd>) {
             let mut buffer = [0; 256];
             let message = sys::socket::receive_message(self.manager.as_fd(), &mut buffer).unwrap();
-            (String::from_utf8(buffer[..message.len].to_vec()).unwrap(), message.passed)
+            (String::from_utf8(buffer[..message.len].to_vec()).unwrap(), message.passed.into_iter().next())
         }
     }
 

@@ -18,6 +18,7 @@ use crate::plan::spawn::{Clock, SpawnPlan, TimeOffset, Way};
 use crate::sync::frame::{FromInit, ToInit};
 use crate::sync::{ChildEnd, ParentEnd};
 use crate::sys::clone::{CloneRequest, Cloned, clone};
+use crate::sys::fd::Descriptors;
 use crate::sys::namespace::{setns, unshare};
 
 /// What is needed to make init.
@@ -38,13 +39,13 @@ pub(crate) struct Spawned {
 }
 
 impl Spawned {
-    /// Tells the child to go: everything outside of it is in place.
-    pub fn release(&mut self) -> Result<()> {
+    /// Tells the child to go: everything outside of it is in place, and `tasks` lead to its v1 cgroups.
+    pub fn release(&mut self, tasks: &Descriptors) -> Result<()> {
         if let Some(value) = self.oom_score_adj {
             write_proc(&format!("/proc/{}/oom_score_adj", self.pid), &value.to_string())
                 .map_err(|error| error.at("/process/oomScoreAdj"))?;
         }
-        self.sync.send(&ToInit::Go { pid: self.pid })?;
+        self.sync.send_go(self.pid, tasks)?;
         // Closed while the child is at work already; from here on its end is noticed.
         drop(self.child_end.take());
         Ok(())
@@ -67,8 +68,7 @@ pub(crate) fn spawn(spawn: Spawn<'_>) -> Result<Spawned> {
 fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spawned> {
     let Spawn { plan, request, fds, on_warning } = spawn;
     let children = ChildNamespaces::prepare(plan, request.plan.namespaces.is_new(Kind::Time), &fds)?;
-    let unified = fds.cgroup.unified();
-    let (cloned, in_cgroup) = clone_into(plan.clone_flags, unified)?;
+    let (cloned, in_cgroup) = clone_into(plan.clone_flags, fds.cgroup.directory())?;
     let Cloned::Parent { pid, pidfd } = cloned else {
         // At once: while init holds the other end too, it cannot see the end of a runtime that is killed.
         drop(sync);
@@ -138,8 +138,7 @@ pub(crate) fn clone_into(flags: u64, into_cgroup: Option<BorrowedFd<'_>>) -> Res
 fn threads_or(errno: Errno, operation: String) -> Error {
     match errno {
         Errno::EDEADLK => seal::more_than_one_thread(),
-        Errno::ENOSPC => Error::sys(errno, operation).hint("a limit below /proc/sys/user is reached"),
-        _ => Error::sys(errno, operation),
+        _ => init::out_of_namespaces(Error::sys(errno, operation)),
     }
 }
 

@@ -77,8 +77,10 @@ pub(super) fn open(container: &Container) -> Result<InitProcess> {
 pub(super) fn open_line(created: &Created) -> Result<InitProcess> {
     let Created { container, record, line, .. } = created;
     let (Some(line), Some(init)) = (line, record.init) else { return Err(unexpected()) };
-    line.send(&ToInit::Continue)?;
-    let started = await_execution(container, record, init, line);
+    if !line.told {
+        line.end.send(&ToInit::Continue)?;
+    }
+    let started = await_execution(container, record, init, &line.end);
     conclude(container, record, init, started)
 }
 

@@ -116,7 +116,8 @@ impl Directory {
     /// Opens the directory of an existing container.
     pub fn open(root: &Path, id: &str) -> Result<Directory> {
         Directory::open_path(root.join(id)).map_err(|error| match error.raw_errno().map(Errno::from_raw) {
-            Some(Errno::ENOENT | Errno::ENOTDIR) => Error::new(Kind::NotFound, "container does not exist"),
+            Some(Errno::ENOENT | Errno::ENOTDIR) => Error::new(Kind::NotFound, "container does not exist")
+                .hint(format!("there is no \"{id}\" in {}; see coracle list, or name its --root", root.display())),
             _ => error,
         })
     }

@@ -23,6 +23,8 @@ const SPENT: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Root {
     fd: OwnedFd,
+    /// See [`Root::holds_peers`].
+    peers: bool,
     /// See [`Root::retire`].
     spent: RefCell<Descriptors>,
 }
@@ -36,7 +38,7 @@ impl AsFd for Root {
 impl From<OwnedFd> for Root {
     /// `fd` is the directory; an O_PATH descriptor will do.
     fn from(fd: OwnedFd) -> Self {
-        Root { fd, spent: RefCell::default() }
+        Root { fd, peers: false, spent: RefCell::default() }
     }
 }
 
@@ -46,6 +48,16 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, path, flags, Mode::empty()).context(|| format!("open {}", path.display()))?;
         Ok(Root::from(fd))
+    }
+
+    /// The same root, of which is said what [`Root::holds_peers`] tells.
+    pub fn with_peers(self, peers: bool) -> Root {
+        Root { peers, ..self }
+    }
+
+    /// Whether mounts inside may be peers of the host's: what is mounted on such a one appears on the host.
+    pub fn holds_peers(&self) -> bool {
+        self.peers
     }
 
     /// Takes what was opened inside and is needed no longer: it is closed in one call with others, at the latest when the

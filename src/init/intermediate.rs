@@ -47,7 +47,7 @@ fn steps(plan: &SpawnPlan, request: &InitRequest<'_>, fds: &InitFds, sync: &Chil
 /// Clones init: returns in init only, the intermediate ends here.
 fn clone_init(plan: &SpawnPlan, fds: &InitFds, sync: &ChildEnd) -> Result<()> {
     let flags = plan.clone_flags | libc::CLONE_PARENT as u64;
-    let into_cgroup = fds.cgroup.unified();
+    let into_cgroup = fds.cgroup.directory();
     let (cloned, in_cgroup) = match clone(CloneRequest { flags, into_cgroup }) {
         Ok(cloned) => (cloned, true),
         Err(_) if into_cgroup.is_some() => {

@@ -29,7 +29,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::cgroup::JoinFds;
+use crate::cgroup::{Birthplace, join_tasks};
 use crate::error::{Context as _, Error, Result};
 use crate::fs::Procfs;
 use crate::plan::InitPlan;
@@ -56,6 +56,8 @@ use mount::sources::Sources;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InitRequest<'a> {
     pub plan: &'a InitPlan,
+    /// Namespaces to make at once (CLONE_NEW*).
+    pub early_flags: u64,
     /// Namespaces to make once in the user namespace (CLONE_NEW*).
     pub unshare_flags: u64,
     /// What hooks read; status and pid are filled in.
@@ -78,7 +80,8 @@ pub(crate) struct InitRequest<'a> {
 pub(crate) struct InitFds {
     /// The start gate; `exec` has none.
     pub gate: Option<OwnedFd>,
-    pub cgroup: JoinFds,
+    /// Where it is born.
+    pub cgroup: Birthplace,
     pub joins: Joins,
     /// A connection to the console socket.
     pub console: Option<OwnedFd>,
@@ -168,13 +171,17 @@ fn prepare(
     born: Born,
 ) -> Result<(Prepared, Option<OwnedFd>)> {
     let InitRequest { plan, .. } = *request;
-    let pid = sync.wait_go()?;
     timings::mark("begin");
     close_inherited(request, &fds, sync)?;
     attributes::set_umask(0o022);
-    attributes::set_affinity(&plan.process, AffinityMoment::Initial)?;
     attributes::reset_signals(request.ignored_signals)?;
-    fds.cgroup.join_tasks()?;
+    unshare_new(request.early_flags)?;
+    timings::mark("namespaces made");
+    let (pid, tasks) = sync.wait_go()?;
+    timings::mark("released");
+    attributes::set_affinity(&plan.process, AffinityMoment::Initial)?;
+    join_tasks(&tasks)?;
+    drop(tasks);
     timings::mark("cgroups joined");
     let cgroups = cgroup_view(request)?;
     enter_namespaces(request, &fds.joins, born)?;
@@ -249,7 +256,7 @@ fn close_inherited(request: &InitRequest<'_>, fds: &InitFds, sync: &ChildEnd) ->
     let (preserve, options) = (request.preserve_fds, request.hook_options);
     let mut kept: Vec<i32> = vec![sync.as_fd().as_raw_fd()];
     kept.extend(fds.gate.iter().chain(&fds.console).map(AsRawFd::as_raw_fd));
-    kept.extend(fds.cgroup.descriptors().map(|fd| fd.as_raw_fd()));
+    kept.extend(fds.cgroup.directory().map(|fd| fd.as_raw_fd()));
     kept.extend(fds.sources.descriptors().chain(fds.joins.descriptors()));
     kept.extend(timings::descriptor().map(|fd| fd.as_raw_fd()));
     kept.extend([options.stdout, options.stderr].into_iter().flatten().map(|fd| fd.as_raw_fd()));
@@ -296,11 +303,22 @@ fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Res
     // Whoever was dumpable for the sake of its id maps is so no longer.
     attributes::set_dumpable(false)?;
     let cgroup = if namespaces.is_new(Kind::Cgroup) { Kind::Cgroup.flag() } else { 0 };
-    let flags = request.unshare_flags | cgroup;
-    if flags != 0 {
-        unshare(flags).context(|| format!("unshare namespaces {flags:#x}"))?;
+    unshare_new(request.unshare_flags | cgroup)
+}
+
+fn unshare_new(flags: u64) -> Result<()> {
+    if flags == 0 {
+        return Ok(());
     }
-    Ok(())
+    unshare(flags).context(|| format!("unshare namespaces {flags:#x}")).map_err(out_of_namespaces)
+}
+
+/// Tells what ENOSPC means where namespaces are made.
+pub(crate) fn out_of_namespaces(error: Error) -> Error {
+    match error.raw_errno() {
+        Some(libc::ENOSPC) => error.hint("a limit below /proc/sys/user is reached"),
+        _ => error,
+    }
 }
 
 fn join_keyring(process: &ProcessPlan, name: &CStr, sync: &ChildEnd) -> Result<()> {
@@ -348,7 +366,7 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
     let process = &request.plan.process;
     let mut root = rootfs::prepare(plan, &mut sources)?;
     timings::mark("root made");
-    mount::mount_all(plan, &mut root, &mut sources, cgroups.as_ref())?;
+    let unsealed = mount::mount_all(plan, &mut root, &mut sources, cgroups.as_ref())?;
     timings::mark("mounts");
     devices::make_all(plan, &root)?;
     timings::mark("devices");
@@ -364,12 +382,13 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
     if let Some(socket) = console.filter(|_| process.terminal) {
         console::make(&root, process.console_size, process.uid, socket.as_fd())?;
     }
-    // Before the root may become read-only; [`enter_directory`] finds it made.
+    // Before anything becomes read-only; [`enter_directory`] finds it made.
     if process.cwd.to_bytes() != b"/" {
         root.make_dir_all(Path::new(OsStr::from_bytes(process.cwd.to_bytes())))
             .map_err(|error| error.at(pointer::join(&process.pointer, "cwd")))?;
     }
     masks::apply(plan, &root)?;
+    unsealed.seal()?;
     rootfs::seal(plan, &root)?;
     timings::mark("masks");
     pivot::enter(root, plan.pivot)?;

@@ -2,9 +2,10 @@
 //!
 //! Init calls, before the pivot and with the host's root still the process's own: [`prepare`],
 //! `mount::mount_all`, `devices::make_all`, `console` if there is a terminal, the createContainer hooks,
-//! `masks::apply`, [`seal`]; then `pivot::enter` and [`propagate`]. Up to the pivot /proc is the host's.
+//! `masks::apply`, `Unsealed::seal`, [`seal`]; then `pivot::enter` and [`propagate`]. Up to the pivot /proc is the host's.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use rustix::fs::CWD;
@@ -21,7 +22,7 @@ use crate::sys;
 ///
 /// Afterwards nothing that is mounted or unmounted here reaches the host, whatever rootfsPropagation asks for
 /// (it applies to what the container does later, see [`propagate`]): sources that have to stay peers of the
-/// host's mounts were cloned by [`Sources`] before.
+/// host's mounts were cloned by [`Sources`] before, and what is mounted on those is kept apart (`mount::peers`).
 pub(crate) fn prepare(plan: &RootfsPlan, sources: &mut Sources) -> Result<Root> {
     if plan.pivot == Pivot::Chroot {
         return Root::open(&plan.path);
@@ -29,6 +30,7 @@ pub(crate) fn prepare(plan: &RootfsPlan, sources: &mut Sources) -> Result<Root> 
     if plan.propagation_configured && plan.propagation & libc::MS_SLAVE == 0 {
         sources.open_binds(plan)?;
     }
+    let peers = plan.propagation & libc::MS_SHARED != 0;
     let propagation = libc::MS_REC | if is_private(plan) { libc::MS_PRIVATE } else { libc::MS_SLAVE };
     sys::mount::mount(None, c"/", None, propagation, None).context(|| "make the propagation of / slave or private")?;
     let name = || format!("make {} a mount", plan.path.display());
@@ -41,12 +43,12 @@ pub(crate) fn prepare(plan: &RootfsPlan, sources: &mut Sources) -> Result<Root> 
             if !applied {
                 attributes::apply_legacy(root.as_fd(), &cut).context(name)?;
             }
-            Ok(root)
+            Ok(root.with_peers(peers))
         }
         None => {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
             match open_tree(CWD, &plan.path, flags) {
-                Ok(tree) => attach(plan, tree).context(name),
+                Ok(tree) => attach(plan, tree).map(|root| root.with_peers(peers)).context(name),
                 Err(rustix::io::Errno::NOSYS) => bind_legacy(plan).context(name),
                 Err(errno) => Err(errno).context(name),
             }
@@ -62,7 +64,8 @@ fn is_private(plan: &RootfsPlan) -> bool {
 /// Puts the detached copy over the directory it was taken from, where hooks expect it; over `/` when a user
 /// namespace cannot reach that directory.
 fn attach(plan: &RootfsPlan, tree: OwnedFd) -> Result<Root> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    // The path of the root may end in a link, which was followed before.
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
     match move_mount(&tree, c"", CWD, &plan.path, flags) {
         Err(rustix::io::Errno::ACCESS | rustix::io::Errno::NOENT) => move_mount(&tree, c"", CWD, c"/", flags),
         other => other,
@@ -75,7 +78,8 @@ fn attach(plan: &RootfsPlan, tree: OwnedFd) -> Result<Root> {
 fn bind_legacy(plan: &RootfsPlan) -> Result<Root> {
     let path = super::mount::c_path(&plan.path)?;
     sys::mount::mount(Some(&path), &path, None, libc::MS_BIND | libc::MS_REC, None).context(|| "mount with MS_BIND")?;
-    Root::open(&plan.path)
+    // What is mounted over the root itself is reached by going up only (path_resolution(7)).
+    Root::open(if plan.path.parent().is_none() { Path::new("/..") } else { &plan.path })
 }
 
 /// root.readonly: the root mount alone, and only its own flag.

@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::pointer;
 
+/// Made by init itself.
+const OTHERS: [Kind; 4] = [Kind::Mount, Kind::Net, Kind::Ipc, Kind::Uts];
+
 /// What the parent does around the clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SpawnPlan {
@@ -18,6 +21,9 @@ pub(crate) struct SpawnPlan {
     /// parent adds as it can). An intermediate has made or joined the user and time namespaces before, so
     /// those are never among them then.
     pub clone_flags: u64,
+    /// Flags that init unshares at once, while the parent makes its cgroups: the network namespace alone costs the
+    /// kernel as much.
+    pub early_flags: u64,
     /// Flags that init unshares itself, after the maps are written and everything is joined. Never NEWCGROUP: init
     /// unshares that last, once it sits in its cgroup. Never NEWTIME, NEWUSER, NEWPID.
     pub unshare_flags: u64,
@@ -53,19 +59,20 @@ impl SpawnPlan {
             || (joined(Kind::User) && (new(Kind::Pid) || new(Kind::Time)))
             || (unprivileged && joined(Kind::Pid));
         let way = if intermediate { Way::Intermediate } else { Way::Direct };
-        // Who makes the user namespace decides who owns the rest, and a network namespace made in the same call
-        // has a sysfs that belongs to nobody.
-        let at_once: &[Kind] = match namespaces.is_own(Kind::User) {
-            false => &[Kind::Pid, Kind::Mount, Kind::Net, Kind::Ipc, Kind::Uts],
-            true if way == Way::Direct => &[Kind::User, Kind::Pid],
-            true => &[Kind::Pid],
+        // The user namespace is made before the others, and mapped: it owns them, and a network namespace that knows no
+        // root yet has a sysfs that belongs to nobody.
+        let at_once: &[Kind] = match way {
+            Way::Direct => &[Kind::User, Kind::Pid],
+            Way::Intermediate => &[Kind::Pid],
         };
-        let later = [Kind::Mount, Kind::Net, Kind::Ipc, Kind::Uts];
+        let others = namespaces.flags(|kind, _| new(kind) && OTHERS.contains(&kind));
+        let (early_flags, unshare_flags) = if namespaces.is_own(Kind::User) { (0, others) } else { (others, 0) };
         let new_user = new(Kind::User);
         SpawnPlan {
             way,
             clone_flags: namespaces.flags(|kind, _| new(kind) && at_once.contains(&kind)),
-            unshare_flags: namespaces.flags(|kind, _| new(kind) && later.contains(&kind) && !at_once.contains(&kind)),
+            early_flags,
+            unshare_flags,
             uid_mappings: if new_user { user.uid_mappings.clone() } else { Vec::new() },
             gid_mappings: if new_user { user.gid_mappings.clone() } else { Vec::new() },
             map_with_helpers: user.map_with_helpers,
@@ -203,10 +210,11 @@ mod tests {
                 let plan = plan(kinds, &[], 0);
                 let all = kinds.iter().fold(0, |flags, kind| flags | kind.flag());
                 let outside = if direct { never } else { never | Kind::User.flag() };
-                assert_eq!(plan.clone_flags & plan.unshare_flags, 0);
-                assert_eq!(plan.clone_flags | plan.unshare_flags, all & !outside, "{kinds:?}");
+                let [clone, early, late] = [plan.clone_flags, plan.early_flags, plan.unshare_flags];
+                assert_eq!([clone & early, early & late, clone & late], [0; 3]);
+                assert_eq!(clone | early | late, all & !outside, "{kinds:?}");
                 if user {
-                    assert_eq!(plan.clone_flags & Kind::Net.flag(), 0, "sysfs would belong to nobody");
+                    assert_eq!((clone | early) & Kind::Net.flag(), 0, "sysfs would belong to nobody");
                 }
             }
         }

@@ -18,8 +18,9 @@ const MAX_CONTEXT: usize = 16;
 /// Parent to child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ToInit {
-    /// Maps, offsets and cgroup are in place; `pid` is the child's id as the parent sees it.
-    Go { pid: i32 },
+    /// Maps, offsets and cgroup are in place; `pid` is the child's id as the parent sees it. As many descriptors as
+    /// there are `hierarchies` to join come along.
+    Go { pid: i32, hierarchies: u8 },
     /// The hooks ran, or the state is saved: go on.
     Continue,
 }
@@ -48,7 +49,7 @@ pub(crate) enum FromInit {
 impl ToInit {
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            ToInit::Go { pid } => [&[1], pid.to_le_bytes().as_slice()].concat(),
+            ToInit::Go { pid, hierarchies } => [&[1, *hierarchies], pid.to_le_bytes().as_slice()].concat(),
             ToInit::Continue => vec![2],
         }
     }
@@ -56,7 +57,10 @@ impl ToInit {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let frame = match reader.byte()? {
-            1 => ToInit::Go { pid: reader.number()? as i32 },
+            1 => {
+                let hierarchies = reader.byte()?;
+                ToInit::Go { pid: reader.number()? as i32, hierarchies }
+            }
             2 => ToInit::Continue,
             _ => return None,
         };
@@ -215,7 +219,7 @@ mod tests {
         ] {
             assert_eq!(FromInit::decode(&frame.encode()), Some(frame));
         }
-        for frame in [ToInit::Go { pid: 1234567 }, ToInit::Continue] {
+        for frame in [ToInit::Go { pid: 1234567, hierarchies: 9 }, ToInit::Continue] {
             assert_eq!(ToInit::decode(&frame.encode()), Some(frame));
         }
     }

@@ -8,11 +8,10 @@
 //!        ◀── end of the connection       when execve succeeded (close-on-exec), or init died
 //! ```
 //!
-//! A connection that says nothing is a question whether the gate still stands: `state` asks it.
+//! Whether init still waits is not asked here: that would wake it. The kernel knows who has not executed anything yet.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, SockType};
 
 use super::frame::FromInit;
@@ -35,15 +34,6 @@ pub(crate) fn listen(state_dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     seqpacket_listener(&path_in(state_dir)).context(|| format!("make the socket {NAME} in the state directory"))
 }
 
-/// Whether init still waits behind the gate of this state directory.
-pub(crate) fn stands(state_dir: BorrowedFd<'_>) -> bool {
-    match connect_unix(SockType::SeqPacket, &path_in(state_dir), SockFlag::SOCK_NONBLOCK) {
-        // A full backlog is one of a socket that somebody listens on.
-        Ok(_) | Err(Errno::EAGAIN) => true,
-        Err(_) => false,
-    }
-}
-
 /// Opens the gate. Gives the line on which [`ParentEnd::await_execution`] learns what comes of it.
 pub(crate) fn open(state_dir: BorrowedFd<'_>) -> Result<ParentEnd> {
     let connection = connect_unix(SockType::SeqPacket, &path_in(state_dir), SockFlag::empty())
@@ -59,7 +49,7 @@ pub(crate) fn wait(gate: OwnedFd) -> Result<OwnedFd> {
         let mut buffer = [0; 2];
         match receive_message(connection.as_fd(), &mut buffer) {
             Ok(received) if received.len == 1 && buffer.first() == Some(&START) => return Ok(connection),
-            // Somebody only asked whether the gate stands, or died on the way.
+            // It died on the way.
             _ => {}
         }
     }

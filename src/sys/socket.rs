@@ -48,17 +48,21 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Sends one message, with a descriptor or without.
-pub(crate) fn send_message(
+/// Most descriptors that one message carries here; unix(7) allows 253.
+pub(crate) const MAX_PASSED: usize = 128;
+
+/// Sends one message, with descriptors (at most [`MAX_PASSED`]: EINVAL) or without.
+pub(crate) fn send_message<'f>(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
-    passed: Option<BorrowedFd<'_>>,
+    passed: impl IntoIterator<Item = BorrowedFd<'f>>,
 ) -> Result<usize, Errno> {
-    let raw = passed.map(|fd| [fd.as_raw_fd()]);
-    let control: &[ControlMessage<'_>] = match &raw {
-        Some(fds) => &[ControlMessage::ScmRights(fds)],
-        None => &[],
-    };
+    let raw: Vec<i32> = passed.into_iter().map(|fd| fd.as_raw_fd()).collect();
+    if raw.len() > MAX_PASSED {
+        return Err(Errno::EINVAL);
+    }
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[] } else { rights.as_slice() };
     loop {
         match sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
             Err(Errno::EINTR) => {}
@@ -74,14 +78,13 @@ pub(crate) struct Received {
     pub len: usize,
     /// The message was longer than the buffer.
     pub truncated: bool,
-    /// The first descriptor that came along; others are closed.
-    pub passed: Option<OwnedFd>,
+    /// The descriptors that came along.
+    pub passed: Vec<OwnedFd>,
 }
 
-/// Receives one message and at most one descriptor.
+/// Receives one message and its descriptors.
 pub(crate) fn receive_message(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
-    // Room for more than one, so that a peer that sends several cannot leave some of them open here.
-    let mut control = nix::cmsg_space!([i32; 4]);
+    let mut control = nix::cmsg_space!([i32; MAX_PASSED]);
     let mut slices = [IoSliceMut::new(buffer)];
     let message = loop {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -90,14 +93,13 @@ pub(crate) fn receive_message(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Resu
             result => break result?,
         }
     };
-    let mut passed = None;
+    let mut passed = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = control {
             for fd in fds {
                 // SAFETY: from_raw_fd requires an open descriptor without another owner: the kernel installed
                 // it for this message, which is read once.
-                let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-                passed.get_or_insert(fd);
+                passed.push(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
     }

@@ -52,9 +52,12 @@ fn unique_path() -> String {
 
 /// As the container's maker does it.
 fn create(plan: &CgroupPlan, facts: &HostFacts) -> Result<(Cgroup, Vec<Warning>)> {
-    let mut cgroup = Cgroup::locate(plan, facts)?;
-    let warnings = cgroup.make(plan, facts)?;
-    Ok((cgroup, warnings))
+    let mut making = Making::new(Cgroup::locate(plan, facts)?);
+    let warnings = making.begin(plan, facts).and_then(|()| making.finish(plan, facts));
+    if warnings.is_err() {
+        making.undo().unwrap();
+    }
+    warnings.map(|warnings| (making.cgroup().clone(), warnings))
 }
 
 /// A cgroup and the processes put into it; both go with it.
@@ -83,11 +86,11 @@ impl Scratch {
     }
 
     fn run_in(&mut self, script: &str, sub: &[SubCgroup]) -> &mut Child {
-        let fds = self.cgroup.join_descriptors_for(sub, 0).unwrap();
+        let (_, tasks) = self.cgroup.join_beside(0, sub).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let child = std::thread::spawn(move || {
-            fds.join_tasks().unwrap();
+            join_tasks(&tasks).unwrap();
             command.spawn().unwrap()
         });
         let child = child.join().unwrap();

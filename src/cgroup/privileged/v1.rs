@@ -99,6 +99,28 @@ fn create_cgroup_in_use_is_refused_and_an_empty_one_taken() {
 }
 
 #[test]
+fn create_in_a_cgroup_of_somebody_elses_in_one_hierarchy_leaves_it_alone() {
+    let plan = plan(&unique_path(), "{}");
+    let located = Cgroup::locate(&plan, &facts()).unwrap();
+    // The last one too: the first is looked at before anything is made.
+    for hierarchy in located.record().hierarchies.iter().filter(|hierarchy| hierarchy.name != "cpuset") {
+        std::fs::create_dir(&hierarchy.directory).unwrap();
+        let mut bystander = Command::new("sleep").arg("100").spawn().unwrap();
+        std::fs::write(hierarchy.directory.join("cgroup.procs"), bystander.id().to_string()).unwrap();
+        let refused = create(&plan, &facts());
+        let alive = bystander.try_wait().unwrap().is_none();
+        let left = located.record().hierarchies.iter().filter(|hierarchy| hierarchy.directory.exists()).count();
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
+        std::fs::remove_dir(&hierarchy.directory).unwrap();
+        let name = &hierarchy.name;
+        assert!(refused.unwrap_err().to_string().contains("it is not empty"), "{name}");
+        assert!(alive, "killed in {name}");
+        assert_eq!(left, 1, "made beside {name}");
+    }
+}
+
+#[test]
 fn join_tasks_moves_into_every_hierarchy() {
     let mut scratch = Scratch::new("{}");
     let pid = scratch.run("sleep 100").id();
@@ -121,9 +143,9 @@ fn join_sub_cgroup_of_one_controller() {
     );
     assert!(scratch.cgroup.processes(false).unwrap().contains(&pid.cast_signed()));
 
-    let missing = scratch.cgroup.join_descriptors_for(&[SubCgroup::parse("other").unwrap()], 0).unwrap_err();
+    let missing = scratch.cgroup.join_beside(0, &[SubCgroup::parse("other").unwrap()]).unwrap_err();
     assert_eq!(missing.raw_errno(), Some(libc::ENOENT));
-    let unknown = scratch.cgroup.join_descriptors_for(&[SubCgroup::parse("nonsense:inner").unwrap()], 0).unwrap_err();
+    let unknown = scratch.cgroup.join_beside(0, &[SubCgroup::parse("nonsense:inner").unwrap()]).unwrap_err();
     assert!(unknown.to_string().contains("no v1 cgroup of \"nonsense\""), "{unknown}");
 }
 
@@ -267,7 +289,8 @@ fn create_disabled_makes_nothing() {
     };
     let (cgroup, _) = create(&plan, &facts).unwrap();
     assert!(cgroup.record().hierarchies.is_empty());
-    assert!(cgroup.join_descriptors().unwrap().descriptors().next().is_none());
+    assert!(cgroup.birthplace().unwrap().directory().is_none());
+    assert_eq!(cgroup.tasks().unwrap().len(), 0);
 }
 
 #[test]

@@ -163,19 +163,19 @@ fn devices_program_follows_updates() {
 }
 
 #[test]
-fn join_descriptors_are_the_directory() {
+fn birthplace_is_the_directory() {
     on_v2(|facts| {
         let scratch = scratch(facts, "{}");
-        let fds = scratch.cgroup.join_descriptors().unwrap();
-        let linked =
-            std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fds.unified().unwrap())));
-        assert!(linked.unwrap().to_str().unwrap().ends_with(&scratch.cgroup.record().path));
-        assert_eq!(fds.descriptors().count(), 1);
+        let birthplace = scratch.cgroup.birthplace().unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&birthplace.directory().unwrap());
+        let linked = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+        assert!(linked.to_str().unwrap().ends_with(&scratch.cgroup.record().path));
+        assert_eq!(scratch.cgroup.tasks().unwrap().len(), 0);
     });
 }
 
 #[test]
-fn join_descriptors_lead_beside_init_where_controllers_are_handed_down() {
+fn join_beside_leads_to_init_where_controllers_are_handed_down() {
     on_v2(|facts| {
         let mut scratch = scratch(facts, "{}");
         let directory = scratch.cgroup.record().hierarchies[0].directory.clone();
@@ -184,8 +184,8 @@ fn join_descriptors_lead_beside_init_where_controllers_are_handed_down() {
         let pid = run(&mut scratch, "sleep 100").id();
         std::fs::write(inner.join("cgroup.procs"), pid.to_string()).unwrap();
         let joined = |scratch: &Scratch| {
-            let fds = scratch.cgroup.join_descriptors_for(&[], pid.cast_signed()).unwrap();
-            let fd = std::os::fd::AsRawFd::as_raw_fd(&fds.unified().unwrap());
+            let (birthplace, _) = scratch.cgroup.join_beside(pid.cast_signed(), &[]).unwrap();
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&birthplace.directory().unwrap());
             std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap().file_name().unwrap().to_owned()
         };
         assert_eq!(Some(&*joined(&scratch)), directory.file_name());

@@ -10,6 +10,7 @@ use rustix::mount::{
 };
 
 use super::attributes::{Attributes, NODEV, NOEXEC, NOSUID, RDONLY, fd_path, to_legacy};
+use super::peers::mount_apart;
 use super::place::{Target, Tree};
 use crate::error::{Context, Error, Kind, Result};
 use crate::fs::FileId;
@@ -103,8 +104,10 @@ impl NewFilesystem<'_> {
         let path = fd_path(target.fd.as_fd())?;
         let data = joined(&self.parameters)?;
         let flags = self.super_flags | to_legacy(self.attributes);
-        sys::mount::mount(Some(self.source), &path, Some(self.fs_type), flags, Some(&data))
-            .context(|| format!("mount with flags {flags:#x} and data {data:?}"))?;
+        mount_apart(target, || {
+            sys::mount::mount(Some(self.source), &path, Some(self.fs_type), flags, Some(&data))
+                .context(|| format!("mount with flags {flags:#x} and data {data:?}"))
+        })?;
         let placed = target.top()?;
         if FileId::of(placed.as_fd())? == FileId::of(target.fd.as_fd())? {
             return Err(Error::new(Kind::System, "the mount target changed while it was mounted on"));

@@ -8,11 +8,12 @@ pub(crate) mod attributes;
 pub(crate) mod cgroup;
 mod copy_up;
 pub(crate) mod filesystem;
+mod peers;
 pub(crate) mod place;
 pub(crate) mod sources;
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
@@ -38,7 +39,8 @@ pub(crate) fn mount_all(
     root: &mut Root,
     sources: &mut Sources,
     cgroups: Option<&CgroupView>,
-) -> Result<()> {
+) -> Result<Unsealed> {
+    let mut unsealed = Unsealed::default();
     let pathless = |mount: &MountPlan| match &mount.source {
         MountSource::New { fs_type, .. } => filesystem::is_pathless(fs_type),
         _ => true,
@@ -46,15 +48,55 @@ pub(crate) fn mount_all(
     let may_move = plan.mounts.iter().all(pathless);
     for (position, mount) in plan.mounts.iter().enumerate() {
         let early = sources.take(position);
-        let placed = perform(&Entry { root, plan, mount, cgroups, may_move }, early)
-            .map_err(|error| error.context(describe(mount)).at(format!("/mounts/{}", mount.index)))?;
-        if let Some(placed) = placed
-            && mount.destination.parent().is_none()
-        {
-            *root = Root::from(placed);
+        let at = |error: Error| error.context(describe(mount)).at(format!("/mounts/{}", mount.index));
+        let entry = Entry { root, plan, mount, cgroups, may_move };
+        let placed = perform(&entry, early, &mut unsealed).map_err(at)?;
+        if let Some(placed) = placed {
+            if is_sealed_later(mount) {
+                unsealed.add(mount, placed.as_fd()).map_err(at)?;
+            }
+            if mount.destination.parent().is_none() {
+                *root = Root::from(placed).with_peers(root.holds_peers());
+            }
         }
     }
-    Ok(())
+    Ok(unsealed)
+}
+
+/// Each tmpfs that is to be read-only, writable until all that belongs into it is made: mountpoints of later entries,
+/// devices, the working directory. Engines want /dev and /run so.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Unsealed(Vec<(usize, OwnedFd)>);
+
+impl Unsealed {
+    fn add(&mut self, mount: &MountPlan, placed: BorrowedFd<'_>) -> Result<()> {
+        self.0.push((mount.index, placed.try_clone_to_owned().context(|| "duplicate a descriptor")?));
+        Ok(())
+    }
+
+    /// Makes them read-only.
+    pub fn seal(self) -> Result<()> {
+        let read_only = Attributes { set: RDONLY, ..Attributes::default() };
+        for (index, placed) in self.0 {
+            attributes::apply_placed(placed.as_fd(), &read_only)
+                .context(|| "make it read-only")
+                .map_err(|error| error.at(format!("/mounts/{index}")))?;
+        }
+        Ok(())
+    }
+
+    /// `mount` has been made writable by an entry after its own.
+    fn forget(&mut self, mount: BorrowedFd<'_>) -> Result<()> {
+        let id = FileId::of(mount)?;
+        self.0.retain(|(_, placed)| FileId::of(placed.as_fd()).ok() != Some(id));
+        Ok(())
+    }
+}
+
+fn is_sealed_later(mount: &MountPlan) -> bool {
+    let tmpfs = matches!(&mount.source, MountSource::New { fs_type, .. } if fs_type.to_bytes() == b"tmpfs");
+    tmpfs && (mount.attr_set | mount.recursive_attr_set) & RDONLY != 0
 }
 
 /// A path of the configuration as a C string.
@@ -126,16 +168,25 @@ impl<'a> Entry<'a> {
 }
 
 /// Gives the root of the new mount, if one came into being.
-fn perform(entry: &Entry<'_>, early: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+fn perform(entry: &Entry<'_>, early: Option<OwnedFd>, unsealed: &mut Unsealed) -> Result<Option<OwnedFd>> {
     match &entry.mount.source {
         MountSource::Bind { path, recursive } => bind(entry, path, *recursive, early),
         MountSource::New { fs_type, source } => new_filesystem(entry, fs_type, source),
         MountSource::Cgroup { v2, source } => cgroup::mount(entry, *v2, source).map(Some),
-        MountSource::Remount { bind } => remount(entry, *bind).map(|()| None),
+        MountSource::Remount { bind } => remount(entry, *bind, unsealed).map(|()| None).map_err(needs_a_mount),
         MountSource::PropagationOnly => {
             let placed = entry.root.resolve(&entry.mount.destination, entry.links())?;
-            attributes::apply_placed(placed.as_fd(), &Attributes::of(entry.mount)).map(|()| None)
+            let applied = attributes::apply_placed(placed.as_fd(), &Attributes::of(entry.mount));
+            applied.map(|()| None).map_err(needs_a_mount)
         }
+    }
+}
+
+/// The kernel's EINVAL does not tell what is missing.
+fn needs_a_mount(error: Error) -> Error {
+    match error.raw_errno() {
+        Some(libc::EINVAL) => error.hint("the destination has to be a mountpoint"),
+        _ => error,
     }
 }
 
@@ -227,17 +278,16 @@ fn new_filesystem(entry: &Entry<'_>, fs_type: &CStr, source: &CStr) -> Result<Op
     }
     let mut new =
         NewFilesystem { fs_type, source, super_flags: mount.super_flags, attributes: attributes.set, parameters };
-    if mount.copy_up {
-        // Filled first, sealed after.
+    let sealed_later = is_sealed_later(mount);
+    if sealed_later {
         new.super_flags &= !libc::MS_RDONLY;
         new.attributes &= !RDONLY;
-        attributes.set &= RDONLY;
-    } else {
-        // fsmount has set them already.
-        attributes.set = 0;
+        attributes.recursive_set &= !RDONLY;
     }
-    attributes.clear = 0;
-    let plain = !mount.copy_up && mount.idmap.is_none() && attributes == Attributes::default();
+    // fsmount sets them.
+    (attributes.set, attributes.clear) = (0, 0);
+    let special = mount.copy_up || sealed_later || mount.idmap.is_some() || entry.root.holds_peers();
+    let plain = !special && attributes == Attributes::default();
     if plain && entry.may_move && mount.destination.parent().is_some() && new.mount_onto(target.fd.as_fd()) {
         entry.root.retire(target.fd);
         return Ok(None);
@@ -315,11 +365,14 @@ fn procfs_is_own() -> Result<bool> {
     Ok(own.to_bytes() == nix::unistd::getpid().to_string().as_bytes())
 }
 
-fn remount(entry: &Entry<'_>, bind: bool) -> Result<()> {
+fn remount(entry: &Entry<'_>, bind: bool, unsealed: &mut Unsealed) -> Result<()> {
     let mount = entry.mount;
     let placed = entry.root.resolve(&mount.destination, entry.links())?;
+    let writable = (mount.attr_clear | mount.recursive_attr_clear) & RDONLY != 0;
+    if writable {
+        unsealed.forget(placed.as_fd())?;
+    }
     if !bind {
-        let writable = mount.attr_clear & RDONLY != 0;
         filesystem::reconfigure(placed.as_fd(), mount.super_flags, writable, &mount.data)?;
     }
     attributes::apply_placed(placed.as_fd(), &Attributes::of(mount))

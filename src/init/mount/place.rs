@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::attributes::{self, Attributes, fd_path};
+use super::peers::mount_apart;
 use crate::error::{Context, Error, Kind, Result};
 use crate::fs::{FileId, Links, Root, is_directory};
 use crate::sys;
@@ -101,13 +102,13 @@ fn clone_flags(recursive: bool) -> OpenTreeFlags {
 
 fn move_onto(tree: &OwnedFd, target: &Target<'_>) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    match move_mount(tree, c"", &target.fd, c"", flags) {
+    mount_apart(target, || match move_mount(tree, c"", &target.fd, c"", flags) {
         // The kernel says EINVAL to a file over a directory and the reverse; engines look for "not a directory".
         Err(Errno::INVAL) if is_directory(tree.as_fd())? != is_directory(target.fd.as_fd())? => {
             Err(Errno::NOTDIR).context(|| "a directory and a file cannot be mounted on each other")
         }
         other => other.context(|| "move_mount"),
-    }
+    })
 }
 
 /// The sibling of [`move_onto`].
@@ -115,7 +116,7 @@ fn bind_legacy(source: &OwnedFd, recursive: bool, target: &Target<'_>) -> Result
     let from = fd_path(source.as_fd())?;
     let to = fd_path(target.fd.as_fd())?;
     let flags = libc::MS_BIND | if recursive { libc::MS_REC } else { 0 };
-    sys::mount::mount(Some(&from), &to, None, flags, None).context(|| "mount with MS_BIND")?;
+    mount_apart(target, || sys::mount::mount(Some(&from), &to, None, flags, None).context(|| "mount with MS_BIND"))?;
     let placed = target.top()?;
     if FileId::of(placed.as_fd())? != FileId::of(source.as_fd())? {
         return Err(Error::new(Kind::System, "the mount target changed while it was mounted on"));

@@ -87,9 +87,10 @@ fn enter(plan: &RootfsPlan) -> Result<()> {
     let mut sources = Sources::open(plan)?;
     let cgroups = CgroupView::read()?;
     let mut root = prepare(plan, &mut sources)?;
-    mount::mount_all(plan, &mut root, &mut sources, Some(&cgroups))?;
+    let unsealed = mount::mount_all(plan, &mut root, &mut sources, Some(&cgroups))?;
     devices::make_all(plan, &root)?;
     masks::apply(plan, &root)?;
+    unsealed.seal()?;
     seal(plan, &root)?;
     pivot::enter(root, plan.pivot)?;
     propagate(plan)

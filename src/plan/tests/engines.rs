@@ -42,7 +42,11 @@ fn engines_process_files_are_planned_into_every_container() {
             let (plan, warnings) = ExecPlan::new(&config, &root(), &request)
                 .unwrap_or_else(|error| panic!("{name} into {container}: {error}"));
             assert_eq!(warnings, [], "{name} into {container}");
-            assert_eq!(plan.spawn.clone_flags | plan.spawn.unshare_flags, 0, "{name} into {container}");
+            assert_eq!(
+                plan.spawn.clone_flags | plan.spawn.early_flags | plan.spawn.unshare_flags,
+                0,
+                "{name} into {container}"
+            );
         }
     }
 }

@@ -134,7 +134,7 @@ fn ptmx_of_the_image_is_no_terminal() {
     container("attacks::ptmx_of_the_image_is_no_terminal", image, |plan| {
         let mut sources = Sources::default();
         let mut root = prepare(&plan, &mut sources).unwrap();
-        mount::mount_all(&plan, &mut root, &mut sources, None).unwrap();
+        let _unsealed = mount::mount_all(&plan, &mut root, &mut sources, None).unwrap();
         let (_ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let error = super::super::super::console::make(&root, None, 0, theirs.as_fd()).unwrap_err();
         assert!(error.to_string().contains("is not the character device 5:2"), "{error}");

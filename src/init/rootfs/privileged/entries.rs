@@ -219,7 +219,7 @@ fn user_namespace_gets_what_it_cannot_reach_or_mount() {
             fs::write("/proc/self/uid_map", "0 0 1").unwrap();
             fs::write("/proc/self/gid_map", "0 0 1").unwrap();
             let mut root = prepare(&plan, &mut sources).unwrap();
-            mount::mount_all(&plan, &mut root, &mut sources, Some(&cgroups)).unwrap();
+            let _unsealed = mount::mount_all(&plan, &mut root, &mut sources, Some(&cgroups)).unwrap();
             devices::make_all(&plan, &root).unwrap();
             masks::apply(&plan, &root).unwrap();
             seal(&plan, &root).unwrap();
@@ -285,7 +285,7 @@ fn terminal_comes_from_the_container_s_devpts() {
         let mut sources = Sources::default();
         let mut root = prepare(&plan, &mut sources).unwrap();
         let cgroups = CgroupView::read().unwrap();
-        mount::mount_all(&plan, &mut root, &mut sources, Some(&cgroups)).unwrap();
+        let _unsealed = mount::mount_all(&plan, &mut root, &mut sources, Some(&cgroups)).unwrap();
         devices::make_all(&plan, &root).unwrap();
         rustix::process::setsid().unwrap();
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();

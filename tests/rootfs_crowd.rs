@@ -1,0 +1,143 @@
+//! Much of everything: hundreds of masked paths, a thousand containers after one another.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod harness;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use harness::{Bundle, Lab, args, json, own_mounts, own_table, parse_mounts};
+use serde_json::Value;
+
+/// How many system calls `command` of the runtime makes, with all its processes. Counted by strace.
+fn count_calls(lab: &Lab, command: &str, bundle: &Bundle, id: &str) -> usize {
+    let log = lab.path(&format!("calls-{}", lab.number()));
+    let status = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-o", log.to_str().unwrap(), lab.runtime.to_str().unwrap(), "--root"])
+        .args([lab.state_root().to_str().unwrap(), command, "--bundle", bundle.str(), id])
+        .env("CORACLE_TEST_TAG", &lab.tag)
+        .status()
+        .expect("this test needs strace");
+    assert!(status.success());
+    fs::read_to_string(log).unwrap().lines().filter(|line| !line.contains("<unfinished")).count()
+}
+
+/// Hundreds of paths, as engines mask for each processor, cost a fixed number of mounts each and one tmpfs in all.
+#[test]
+fn hundreds_of_masked_paths_share_one_cover() {
+    let lab = Lab::new();
+    let masked: Vec<String> = (0..600).map(|n| format!("/many/{n}")).collect();
+    let bundle = lab.bundle(|c| {
+        args(c, &["cat", "/proc/self/mountinfo"]);
+        c["linux"]["maskedPaths"] = json!(masked);
+    });
+    // A third of each: directories, files, and what is not there.
+    for n in 0..600 {
+        fs::create_dir_all(bundle.root("many")).unwrap();
+        match n % 3 {
+            0 => fs::create_dir(bundle.root(&format!("many/{n}"))).unwrap(),
+            1 => fs::write(bundle.root(&format!("many/{n}")), "").unwrap(),
+            _ => {}
+        }
+    }
+    let text = lab.run(&bundle).ok().stdout;
+    let covers: Vec<_> = parse_mounts(&text).into_iter().filter(|line| line.point.starts_with("/many/")).collect();
+    assert_eq!(covers.len(), 400);
+    let devices = |point: &dyn Fn(usize) -> bool| {
+        let lines = text.lines().filter(|line| {
+            let name = line.split(' ').nth(4).unwrap().strip_prefix("/many/").and_then(|n| n.parse().ok());
+            name.is_some_and(point)
+        });
+        lines.map(|line| line.split(' ').nth(2).unwrap()).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(devices(&|n| n % 3 == 0), 1, "one tmpfs for all directories");
+    assert_eq!(devices(&|n| n % 3 == 1), 1, "one null for all files");
+    assert!(covers.iter().filter(|line| line.root == "/").all(|line| line.options.starts_with("ro")), "{text}");
+}
+
+/// What a path costs does not depend on how many there are.
+#[test]
+fn masked_path_costs_a_handful_of_system_calls() {
+    let lab = Lab::new();
+    let calls = |count: usize| {
+        let bundle = lab.bundle(|c| {
+            args(c, &["true"]);
+            c["linux"]["maskedPaths"] = (0..count).map(|n| json!(format!("/many/{n}"))).collect();
+        });
+        (0..count).for_each(|n| fs::create_dir_all(bundle.root(&format!("many/{n}"))).unwrap());
+        count_calls(&lab, "run", &bundle, &lab.id())
+    };
+    let (few, many) = (calls(100), calls(500));
+    let each = (many.saturating_sub(few)) as f64 / 400.0;
+    println!("{each} system calls for each masked directory");
+    assert!(each < 9.0, "{each} system calls for each masked path");
+}
+
+/// A bundle with the configuration that Docker sends, but for what belongs to its own host.
+fn docker(lab: &Lab) -> Bundle {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/configs");
+    let docker = data.join("docker-config-seccomp12-memory-blockIO-hooks-m10.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(docker).unwrap()).unwrap();
+    let bundle = lab.bundle(|_| ());
+    config["root"]["path"] = bundle.config["root"]["path"].clone();
+    config["linux"]["cgroupsPath"] = bundle.config["linux"]["cgroupsPath"].clone();
+    config.as_object_mut().unwrap().remove("hooks");
+    args(&mut config, &["true"]);
+    config["process"]["cwd"] = json!("/");
+    for name in ["apparmorProfile", "oomScoreAdj", "rlimits"] {
+        config["process"].as_object_mut().unwrap().remove(name);
+    }
+    fs::write(lab.path("bound"), "").unwrap();
+    for mount in config["mounts"].as_array_mut().unwrap() {
+        if mount["source"].as_str().is_some_and(|source| source.starts_with('/')) {
+            mount["source"] = json!(lab.path("bound"));
+        }
+    }
+    bundle.write_config(&config.to_string());
+    bundle
+}
+
+/// Nothing piles up that would make the next container dearer: mounts, cgroups, states, system calls. `CORACLE_CREATES` says
+/// how many containers are made.
+#[test]
+fn a_thousand_creates_leave_the_host_as_it_was_and_cost_the_same() {
+    let count: usize = std::env::var("CORACLE_CREATES").map_or(1000, |count| count.parse().unwrap());
+    let lab = Lab::new();
+    own_mounts();
+    let bundle = docker(&lab);
+    let mounts = own_table();
+    let calls = || {
+        let container = harness::Container { lab: &lab, id: lab.id() };
+        let calls = count_calls(&lab, "create", &bundle, &container.id);
+        container.with("delete", &["--force"], &[]).ok();
+        calls
+    };
+    // The first makes what all share, such as the parent of their cgroups.
+    let (_, before) = (calls(), calls());
+    let mut times = Vec::new();
+    let mut found = Vec::new();
+    for _ in 0..count {
+        let begun = Instant::now();
+        let container = lab.create(&bundle);
+        times.push(begun.elapsed());
+        found.push((parse_mounts(&own_table()).len(), harness::leaks::cgroups(&lab.tag).len(), lab.states().len()));
+        container.with("delete", &["--force"], &[]).ok();
+        assert!(harness::leaks::cgroups(&lab.tag).is_empty() && lab.states().is_empty());
+    }
+    assert_eq!(own_table(), mounts);
+    assert!(found.iter().all(|counts| *counts == found[0]), "mounts, cgroups and states while one is there: {found:?}");
+    let after = calls();
+    assert!(after.abs_diff(before) <= 5, "{before} system calls for the first create, {after} for the last");
+    let median = |part: &[Duration]| {
+        let mut part = part.to_vec();
+        part.sort_unstable();
+        part[part.len() / 2]
+    };
+    let tenth = count.div_ceil(10);
+    println!(
+        "{count} creates of {after} system calls; median of the first tenth {:?}, of the last {:?}",
+        median(&times[..tenth]),
+        median(&times[count - tenth..])
+    );
+}

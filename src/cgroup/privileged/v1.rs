@@ -76,8 +76,10 @@ fn create_below_a_parent_that_others_make_and_take_away_succeeds() {
         }
         scope.spawn(move || (0..400).for_each(|_| creates("good", "{}").unwrap().destroy().unwrap()));
     });
-    let (cgroup, _) = create(&plan(&parent, "{}"), &facts()).unwrap();
-    cgroup.destroy().unwrap();
+    let located = Cgroup::locate(&plan(&parent, "{}"), &facts()).unwrap();
+    for hierarchy in located.record().hierarchies.iter().filter(|hierarchy| hierarchy.directory.exists()) {
+        std::fs::remove_dir(&hierarchy.directory).unwrap();
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Root {
     /// followed inside the root. O_PATH.
     pub fn make_dir_all(&self, path: &Path) -> Result<OwnedFd> {
         match self.lookup(path, Links::Follow, OFlags::DIRECTORY) {
-            Err(Errno::ENOENT) => match self.make_last(path) {
+            Err(Errno::ENOENT) => match self.make_last(path, Links::Follow) {
                 Err(Errno::ENOENT | Errno::EEXIST | Errno::ELOOP | Errno::ENOTDIR) => {
                     walk(self.as_fd(), path, Links::Follow, Missing::Directory)
                 }
@@ -104,6 +104,11 @@ impl Root {
             other => other,
         }
         .context(|| format!("make directory {} in the root", path.display()))
+    }
+
+    /// The directory `path`, made (0755) in a parent that no link leads to, if that is all there is to do. O_PATH.
+    pub fn make_new_dir(&self, path: &Path) -> Option<OwnedFd> {
+        self.make_last(path, Links::Refuse).ok()
     }
 
     /// Whatever `path` is; when missing, an empty file (0644) in directories made as needed. O_PATH.
@@ -125,9 +130,9 @@ impl Root {
 
     /// Makes the directory `path` in its parent, which exists, where its own name does not: in most cases nothing else
     /// is missing. For all others there is the walk.
-    fn make_last(&self, path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    fn make_last(&self, path: &Path, links: Links) -> std::result::Result<OwnedFd, Errno> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ENOENT) };
-        let parent = self.lookup(parent, Links::Follow, OFlags::DIRECTORY)?;
+        let parent = self.lookup(parent, links, OFlags::DIRECTORY)?;
         let made = make_directory(parent.as_fd(), name);
         self.retire(parent);
         made
@@ -251,6 +256,10 @@ mod tests {
         assert!(!scratch.0.join("run").exists());
         let error = root.make_dir_all(Path::new("/var/y/file")).unwrap_err();
         assert_eq!(error.raw_errno(), Some(libc::ENOTDIR));
+        for (path, made) in [("/run/new", true), ("/run/new", false), ("/var/new2", false), ("/run/a/b", false)] {
+            assert_eq!(root.make_new_dir(Path::new(path)).is_some(), made, "{path}");
+        }
+        assert!(scratch.0.join("root/run/new").is_dir());
     }
 
     #[test]

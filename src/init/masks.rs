@@ -8,7 +8,8 @@ use std::path::{Component, Path};
 
 use super::mount::attributes::{self, Attributes, RDONLY};
 use super::mount::filesystem::place_empty_tmpfs;
-use super::mount::place::{Target, Tree};
+use super::mount::place::Tree;
+use super::mount::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Links, Root, expect_char_device, is_directory};
 use crate::plan::rootfs::RootfsPlan;

@@ -11,6 +11,7 @@ pub(crate) mod filesystem;
 mod peers;
 pub(crate) mod place;
 pub(crate) mod sources;
+pub(crate) mod target;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,8 +24,9 @@ use rustix::io::Errno;
 use attributes::{Attributes, RDONLY};
 use cgroup::CgroupView;
 use filesystem::NewFilesystem;
-use place::{Target, Tree};
+use place::Tree;
 use sources::Sources;
+use target::Target;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::fs::{FileId, Links, PROC_MAGIC, Root, fs_magic, is_directory};
@@ -134,10 +136,14 @@ impl<'a> Entry<'a> {
             }
         }
         // In most cases there is no link on the way, and a path of names alone is what it says.
-        if path.components().skip(1).all(|part| matches!(part, Component::Normal(_)))
-            && let Ok(Some(fd)) = self.root.resolve_directory(path, Links::Refuse)
-        {
-            return Ok(self.target(fd, self.links()));
+        if path.components().skip(1).all(|part| matches!(part, Component::Normal(_))) {
+            let there = match self.root.resolve_directory(path, Links::Refuse) {
+                Ok(None) => self.root.make_new_dir(path),
+                there => there.unwrap_or_default(),
+            };
+            if let Some(fd) = there {
+                return Ok(self.target(fd, self.links()));
+            }
         }
         let fd = self.root.make_dir_all(path)?;
         if path.parent().is_some() && FileId::of(fd.as_fd())? == FileId::of(self.root.as_fd())? {

@@ -109,35 +109,40 @@ fn attack_1_entrypoint_that_is_the_runtime_leaves_the_binary_unchanged() {
     assert!(!done.stdout.contains("overwrote"), "something was overwritten: {}", done.stdout);
 }
 
-/// The attacks succeed against a program that does nothing about them: a copy of busybox that enters the attacker's pid
-/// namespace.
+/// The attacks succeed against a program that does nothing about them. On a busy machine it may take some attempts.
 #[test]
 fn attacks_1_and_13_succeed_against_an_unprotected_program() {
     for (attack, success) in [("overwrite", "overwrote"), ("attach", "memory of ")] {
-        let lab = Lab::new();
-        let id = lab.id();
-        // The name makes it take its first argument for the applet.
-        let victim = lab.path("busybox");
-        fs::copy("/bin/busybox", &victim).unwrap();
-        let bundle = match attack {
-            "overwrite" => overwriter(&lab, &victim),
-            _ => attacker(&lab, &["attach", "2000"], |_| ()),
-        };
-        let run = lab.cmd(&["run", "--bundle", bundle.str(), &id]).spawn();
-        eventually("the attacker", || run.stdout().contains("ready"));
-        let pid = harness::Container { lab: &lab, id }.pid().to_string();
-        let program = victim.to_str().unwrap();
-        while !run.stdout().contains("done") {
-            let mut nsenter = std::process::Command::new(program);
-            nsenter.args(["nsenter", "-t", &pid, "-p", program, "sleep", "0.02"]);
-            // Once overwritten, it cannot be executed any more.
-            let _ = nsenter.stderr(std::process::Stdio::null()).status();
-            std::thread::sleep(LULL);
-        }
-        let done = run.wait();
-        assert!(done.stdout.contains(success), "{attack} has no teeth: {}", done.stdout);
-        assert_eq!(fs::read(&victim).unwrap() != fs::read("/bin/busybox").unwrap(), attack == "overwrite");
+        assert!((0..5).any(|_| succeeds_against_busybox(attack, success)), "{attack} has no teeth");
     }
+}
+
+/// Against a copy of busybox that enters the attacker's pid namespace.
+fn succeeds_against_busybox(attack: &str, success: &str) -> bool {
+    let lab = Lab::new();
+    let id = lab.id();
+    // The name makes it take its first argument for the applet.
+    let victim = lab.path("busybox");
+    fs::copy("/bin/busybox", &victim).unwrap();
+    let bundle = match attack {
+        "overwrite" => overwriter(&lab, &victim),
+        _ => attacker(&lab, &["attach", "2000"], |_| ()),
+    };
+    let run = lab.cmd(&["run", "--bundle", bundle.str(), &id]).spawn();
+    eventually("the attacker", || run.stdout().contains("ready"));
+    let pid = harness::Container { lab: &lab, id }.pid().to_string();
+    let program = victim.to_str().unwrap();
+    while !run.stdout().contains("done") {
+        let mut nsenter = std::process::Command::new(program);
+        nsenter.args(["nsenter", "-t", &pid, "-p", program, "sleep", "0.02"]);
+        // Once overwritten, it cannot be executed any more.
+        let _ = nsenter.stderr(std::process::Stdio::null()).status();
+        std::thread::sleep(LULL);
+    }
+    let succeeded = run.wait().stdout.contains(success);
+    let changed = fs::read(&victim).unwrap() != fs::read("/bin/busybox").unwrap();
+    assert_eq!(changed, succeeded && attack == "overwrite", "the attacker says what is not so");
+    succeeded
 }
 
 /// CVE-2024-21626. A directory of the host that stays open is left through `..`.

@@ -1,6 +1,7 @@
 //! Published attacks through the root file system, performed: 3 (/proc or /sys replaced), 6 (false /dev/null), 7 (false
 //! terminal), 8 (writes to /proc redirected), 9 (/dev as a symlink), 10 (destinations of every shape), 15 (writable
-//! cgroups), 16 (names that climb). The races, 4 and 5, are in `races.rs`; generated trees in `rootfs_property.rs`.
+//! cgroups), 16 (names that climb). The races, 4 and 5, are in `races.rs`; generated trees in `rootfs_property.rs`; the guard that
+//! each test needs in `attacks.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod harness;

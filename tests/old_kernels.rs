@@ -106,6 +106,24 @@ fn mounts_and_devices_are_made() {
     });
 }
 
+/// Nothing inside lists the descriptors that the program must not get.
+#[test]
+fn container_without_proc_runs() {
+    each(|lab| {
+        let bundle = lab.bundle(|c| {
+            args(c, &["sh", "-c", "test -e /dev/null && ! test -e /proc/self && sleep 1000"]);
+            c["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/proc");
+            for list in ["maskedPaths", "readonlyPaths"] {
+                c["linux"][list] = json!([]);
+            }
+        });
+        let container = lab.start(&bundle);
+        container.exec(&["true"]).ok();
+        container.stop();
+        container.op("delete").ok();
+    });
+}
+
 #[test]
 fn user_namespace_and_terminal_work() {
     each(|lab| {
@@ -199,6 +217,10 @@ fn what_cannot_be_done_is_a_clear_error() {
     with(&lab, bind(&["rbind", idmap])).fails(1, "Linux 5.12").at(&at);
     lab.without = "open_tree".to_owned();
     with(&lab, bind(&["rbind", idmap])).fails(1, "Linux 5.12").at(&at);
+    // Whatever /proc is then, nothing is written there.
+    lab.without = "openat2,fsopen".to_owned();
+    let sysctl = lab.bundle(|c| c["linux"]["sysctl"] = json!({"kernel.domainname": "inside"}));
+    lab.run(&sysctl).fails(1, "open `/proc/sys/kernel/domainname`").at("/linux/sysctl/kernel.domainname");
     lab.without = "mount_setattr".to_owned();
     assert!(with(&lab, bind(&["rbind", "nosymfollow"])).code() == 0, "MS_NOSYMFOLLOW goes through mount(2)");
 }

@@ -369,6 +369,23 @@ fn propagation_of_the_root_is_as_configured_and_never_the_host_s() {
     }
 }
 
+/// A mount over the root would be beside the container's processes.
+#[test]
+fn root_among_masked_and_read_only_paths_is_no_silent_nothing() {
+    let lab = Lab::new();
+    for path in ["/", "//", "/.."] {
+        let bundle = |list: &str| {
+            lab.bundle(|c| {
+                args(c, &["sh", "-c", "touch /x 2>&1; true"]);
+                c["linux"][list] = json!([path]);
+            })
+        };
+        let written = lab.run(&bundle("readonlyPaths")).ok().stdout;
+        assert_eq!(written, "touch: /x: Read-only file system\n", "{path}");
+        lab.run(&bundle("maskedPaths")).fails(1, "the root itself cannot be masked").at("/linux/maskedPaths/0");
+    }
+}
+
 /// A volume that is to carry mounts to the host carries none of the runtime's own.
 #[test]
 fn mounts_inside_of_a_shared_volume_stay_off_the_host() {

@@ -14,6 +14,7 @@ mod apply;
 mod controllers;
 mod device_program;
 mod devices;
+mod directories;
 mod file;
 mod freeze;
 pub(crate) mod join;

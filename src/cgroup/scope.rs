@@ -11,11 +11,12 @@ use nix::unistd::geteuid;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use super::directories::{Made, open_v1};
 use super::layout::{self, Mounted};
 use super::properties::UnitProperty;
 use super::record::{Hierarchy, Record, Unit, UnitState, Version};
 use super::systemd::{Manager, Unstarted};
-use super::{apply, controllers, file, make, owner, properties, remove};
+use super::{apply, controllers, file, owner, properties, remove};
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::host::{CgroupLayout, HostFacts};
 use crate::plan::resources::{CgroupPlan, Resources, Scope};
@@ -63,7 +64,7 @@ pub(super) fn of_user_manager(mounted: &Mounted, own: &str) -> PathBuf {
 pub(super) fn adopt(record: &mut Record, plan: &CgroupPlan, facts: &HostFacts, pid: i32) -> Result<Vec<Warning>> {
     let (Some(scope), Some(unit)) = (&plan.scope, &mut record.unit) else { return Ok(Vec::new()) };
     start(unit, scope, &plan.resources, facts, pid)?;
-    make::beside_unit(record, &plan.resources, facts.rootless)?;
+    beside_unit(record, &plan.resources, facts.rootless)?;
     find(record, facts, pid)?;
     if facts.cgroup == CgroupLayout::Unified
         && let (Some(subgroup), Some(v2)) = (&scope.subgroup, record.v2())
@@ -100,6 +101,16 @@ fn start(unit: &mut Unit, scope: &Scope, resources: &Resources, facts: &HostFact
         }
         Err(Unstarted::Perhaps(error)) => Err(error),
     }
+}
+
+/// Makes the directories that systemd does not make, at the place of the unit's. Not before the unit is there: systemd
+/// takes away what it finds empty in hierarchies that a slice on the way does not need.
+fn beside_unit(record: &mut Record, resources: &Resources, rootless: bool) -> Result<()> {
+    let mut made = Made::default();
+    made.make_all(record, rootless, |_every| true)?;
+    open_v1(record, resources)?;
+    made.keep();
+    Ok(())
 }
 
 /// Where the process is now: what systemd says about places is true for its own view only.

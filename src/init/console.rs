@@ -7,7 +7,8 @@ use std::path::Path;
 use rustix::fs::{FileType, OFlags, fstat, major};
 
 use super::mount::attributes::Attributes;
-use super::mount::place::{Target, Tree};
+use super::mount::place::Tree;
+use super::mount::target::Target;
 use crate::error::{Context, Error, Kind, Result};
 use crate::fs::{DEVPTS_MAGIC, Links, Procfs, Root, expect_char_device, fs_magic};
 use crate::sys::socket::send_message;

@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::mount::attributes::{Attributes, fd_path};
-use super::mount::place::{Target, Tree};
+use super::mount::place::Tree;
+use super::mount::target::Target;
 use crate::error::{Context, Error, Kind, Result};
 use crate::fs::{Links, Root};
 use crate::plan::mounts::{DeviceKind, DevicePlan};

@@ -4,12 +4,13 @@
 //! still there where fsopen(2) is missing. A target that does not exist is passed over; nothing else is.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path};
 
-use super::mount::attributes::{Attributes, RDONLY};
+use super::mount::attributes::{self, Attributes, RDONLY};
 use super::mount::filesystem::place_empty_tmpfs;
-use super::mount::place::{Target, Tree};
-use crate::error::Result;
+use super::mount::place::Tree;
+use super::mount::target::Target;
+use crate::error::{Error, Kind, Result};
 use crate::fs::{Links, Root, expect_char_device, is_directory};
 use crate::plan::rootfs::RootfsPlan;
 
@@ -33,11 +34,20 @@ pub(crate) fn apply(plan: &RootfsPlan, root: &Root) -> Result<()> {
 /// Binds the path onto itself with the read-only flag added. The other flags, locked in a user namespace, stay.
 fn make_read_only(root: &Root, path: &Path) -> Result<()> {
     let Some(fd) = root.resolve_existing(path, Links::Follow)? else { return Ok(()) };
+    let read_only = Attributes { set: RDONLY, ..Attributes::default() };
+    if is_root(path) {
+        return attributes::apply_placed(fd.as_fd(), &read_only);
+    }
     let tree = Tree::of_fd(fd.as_fd(), true)?;
     let target = Target { root, path, links: Links::Follow, fd };
-    let placed = tree.place(&target, &Attributes { set: RDONLY, ..Attributes::default() })?;
+    let placed = tree.place(&target, &read_only)?;
     retire(target, placed);
     Ok(())
+}
+
+/// What is mounted over the root is not what the container's processes have for their root.
+fn is_root(path: &Path) -> bool {
+    !path.components().any(|part| matches!(part, Component::Normal(_)))
 }
 
 fn retire(target: Target<'_>, placed: OwnedFd) {
@@ -55,6 +65,9 @@ struct Covers {
 
 fn mask(root: &Root, plan: &RootfsPlan, path: &Path, covers: &mut Covers) -> Result<()> {
     let Some(fd) = root.resolve_existing(path, Links::Follow)? else { return Ok(()) };
+    if is_root(path) {
+        return Err(Error::new(Kind::Config, "the root itself cannot be masked"));
+    }
     let directory = is_directory(fd.as_fd())?;
     let target = Target { root, path, links: Links::Follow, fd };
     if directory {

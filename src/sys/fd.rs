@@ -3,6 +3,7 @@
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags};
 
 /// Several owned descriptors, closed by as few calls as their numbers allow: those opened one after the other have
@@ -43,6 +44,10 @@ impl Drop for Descriptors {
 
 /// Inclusive range to the highest possible descriptor.
 const LAST: u32 = u32::MAX;
+/// Descriptors are looked for below this number where nothing lists them.
+const UNLISTED: RawFd = 65_536;
+/// statfs(2) magic of procfs.
+const PROC_MAGIC: u32 = 0x9fa0;
 
 /// Marks every open descriptor from `first` on close-on-exec (close_range(2), Linux 5.11; one by one before).
 pub(crate) fn cloexec_from(first: u32) -> Result<(), Errno> {
@@ -85,10 +90,23 @@ fn cloexec_from_listing(first: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// As /proc lists them. In a container it may be missing or a volume's: then every number that can be meant is tried.
 fn open_descriptors() -> Result<Vec<RawFd>, Errno> {
-    let listing =
-        std::fs::read_dir("/proc/self/fd").map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-    Ok(listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    let from_rustix = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let listing = openat(CWD, c"/proc/self/fd", flags, Mode::empty());
+    // The type of the field differs between architectures.
+    let is_procfs = |fd: &OwnedFd| rustix::fs::fstatfs(fd).is_ok_and(|status| status.f_type as u32 == PROC_MAGIC);
+    let Some(listing) = listing.ok().filter(is_procfs) else {
+        return Ok((0..UNLISTED).filter(|&fd| is_open(fd)).collect());
+    };
+    let names = Dir::new(listing).map_err(from_rustix)?.flatten();
+    Ok(names.filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok()).collect())
+}
+
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: fcntl with F_GETFD takes integers only.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
 /// Whether `fd` is open and not close-on-exec: then it came from the caller of this program.

@@ -65,6 +65,24 @@ fn create_failing_limit_names_it_and_leaves_nothing() {
 }
 
 #[test]
+fn create_below_a_parent_that_others_make_and_take_away_succeeds() {
+    let parent = unique_path();
+    let path = |name: &str| format!("{parent}/{name}");
+    let creates = |name: &str, json: &str| create(&plan(&path(name), json), &facts()).map(|(cgroup, _)| cgroup);
+    let creates = &creates;
+    std::thread::scope(|scope| {
+        for name in ["bad-1", "bad-2"] {
+            scope.spawn(move || (0..400).for_each(|_| drop(creates(name, r#"{"cpu":{"quota":500}}"#).unwrap_err())));
+        }
+        scope.spawn(move || (0..400).for_each(|_| creates("good", "{}").unwrap().destroy().unwrap()));
+    });
+    let located = Cgroup::locate(&plan(&parent, "{}"), &facts()).unwrap();
+    for hierarchy in located.record().hierarchies.iter().filter(|hierarchy| hierarchy.directory.exists()) {
+        std::fs::remove_dir(&hierarchy.directory).unwrap();
+    }
+}
+
+#[test]
 fn create_cgroup_in_use_is_refused_and_an_empty_one_taken() {
     let mut scratch = Scratch::new("{}");
     let again = plan(&scratch.cgroup.record().path, DOCKER);

@@ -16,7 +16,8 @@ use rustix::process::fchdir;
 
 use super::attributes::{self, Attributes, RDONLY};
 use super::filesystem::NewFilesystem;
-use super::place::{Target, Tree};
+use super::place::Tree;
+use super::target::Target;
 use super::{Entry, c_path};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::CgroupLayout;

@@ -11,7 +11,8 @@ use rustix::mount::{
 
 use super::attributes::{Attributes, NODEV, NOEXEC, NOSUID, RDONLY, fd_path, to_legacy};
 use super::peers::mount_apart;
-use super::place::{Target, Tree};
+use super::place::Tree;
+use super::target::Target;
 use crate::error::{Context, Error, Kind, Result};
 use crate::fs::FileId;
 use crate::sys;

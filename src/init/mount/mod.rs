@@ -11,6 +11,7 @@ pub(crate) mod filesystem;
 mod peers;
 pub(crate) mod place;
 pub(crate) mod sources;
+pub(crate) mod target;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,8 +24,9 @@ use rustix::io::Errno;
 use attributes::{Attributes, RDONLY};
 use cgroup::CgroupView;
 use filesystem::NewFilesystem;
-use place::{Target, Tree};
+use place::Tree;
 use sources::Sources;
+use target::Target;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::fs::{FileId, Links, PROC_MAGIC, Root, fs_magic, is_directory};

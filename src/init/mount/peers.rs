@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, StatxFlags, openat, sta
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::place::Target;
+use super::target::Target;
 use crate::error::{Context, Result};
 use crate::fs::{Links, is_directory};
 use crate::sys::mount::{MountAttr, mount_setattr};

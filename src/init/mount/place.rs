@@ -1,8 +1,7 @@
-//! A mount tree and the verified descriptor that it goes onto.
+//! A mount tree, and how it comes onto its target.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -10,26 +9,10 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::attributes::{self, Attributes, fd_path};
 use super::peers::mount_apart;
+use super::target::Target;
 use crate::error::{Context, Error, Kind, Result};
-use crate::fs::{FileId, Links, Root, is_directory};
+use crate::fs::{FileId, is_directory};
 use crate::sys;
-
-/// Where a mount goes: a file that was opened inside the root. The path is for messages, and for looking again
-/// at what is there after mount(2), which gives no descriptor.
-#[derive(Debug)]
-pub(crate) struct Target<'a> {
-    pub root: &'a Root,
-    pub path: &'a Path,
-    pub links: Links,
-    pub fd: OwnedFd,
-}
-
-impl Target<'_> {
-    /// What is on top at the same path now. Whoever calls this checks what came.
-    pub(super) fn top(&self) -> Result<OwnedFd> {
-        self.root.resolve(self.path, self.links)
-    }
-}
 
 /// Something that can be placed.
 #[derive(Debug)]

@@ -5,7 +5,6 @@
 #[cfg(test)]
 mod checks;
 mod evaluate;
-#[cfg(fuzzing)]
 pub(crate) mod fuzzed;
 mod interpreter;
 #[cfg(test)]

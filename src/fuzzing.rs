@@ -1,4 +1,5 @@
-//! Doors for the fuzz targets of contrib/fuzz, which are built with `--cfg fuzzing`. Not there in any other build.
+//! Doors for the fuzz targets of contrib/fuzz, which are built with `--cfg fuzzing`. Of other builds only that of the
+//! tests has them, and tries each.
 
 use std::path::Path;
 
@@ -59,6 +60,7 @@ fn host(rootless: bool) -> HostFacts {
         apparmor: true,
         selinux: true,
         in_user_namespace: false,
+        ignored_signals: 0,
     }
 }
 
@@ -69,4 +71,17 @@ fn told<T>(result: Result<T>) -> Option<T> {
 
 fn one_line(warnings: &[Warning]) {
     warnings.iter().for_each(|warning| assert!(!warning.to_string().contains('\n'), "{warning}"));
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn doors_take_good_and_bad_documents() {
+        let profile = include_bytes!("../tests/data/seccomp/docker.json");
+        let config = include_bytes!("../tests/data/plan/every-property.json");
+        for bytes in [&profile[..], &profile[..1000], &config[..], &config[..1000], b"{}", b""] {
+            super::profile(bytes);
+            super::config(bytes);
+        }
+    }
 }

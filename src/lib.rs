@@ -127,7 +127,7 @@ pub(crate) mod dbus;
 mod error;
 mod features;
 pub(crate) mod fs;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub(crate) mod host;
 pub(crate) mod init;

@@ -53,8 +53,7 @@ pub fn seal() -> Result<()> {
             result => result.context(|| "copy the mount of the executable")?,
         };
         let args = std::env::args_os().map(c_string).collect::<Result<Vec<_>>>()?;
-        let env = std::env::vars_os().map(|(name, value)| c_string([name, value].join("=".as_ref())));
-        let errno = sys::exec::execveat(copy.as_fd(), &args, &env.collect::<Result<Vec<_>>>()?);
+        let errno = sys::exec::execveat(copy.as_fd(), &args);
         return Err(Error::sys(errno, "execute the sealed copy of the executable"));
     }
     let passed = (3..).take_while(|&fd| sys::fd::survives_exec(fd)).count();
@@ -126,5 +125,5 @@ fn sealed_memory() -> Result<OwnedFd> {
 }
 
 fn c_string(text: OsString) -> Result<CString> {
-    CString::new(text.into_vec()).map_err(|error| Error::new(Kind::Usage, format!("argument or environment: {error}")))
+    CString::new(text.into_vec()).map_err(|error| Error::new(Kind::Usage, format!("argument: {error}")))
 }

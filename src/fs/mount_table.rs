@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::{Context, Result};
 use crate::sys::file;
@@ -48,7 +48,8 @@ impl<'a> MountLine<'a> {
 
     /// Whether it is mounted at the place of `other` or on the way to it.
     pub fn covers(&self, other: &MountLine<'_>) -> bool {
-        Path::new(other.point).starts_with(self.point)
+        let below = other.point.strip_prefix(self.point);
+        self.point == "/" || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -102,7 +103,7 @@ mod tests {
     fn covers_goes_by_components() {
         let line =
             |point: &'static str| MountLine { id: 1, parent: 1, root: "/", point, fs_type: "", super_options: "" };
-        assert!(line("/a").covers(&line("/a/b")) && line("/a").covers(&line("/a")));
+        assert!(line("/a").covers(&line("/a/b")) && line("/a").covers(&line("/a")) && line("/").covers(&line("/a")));
         assert!(!line("/a/b").covers(&line("/a")) && !line("/a").covers(&line("/ab")));
     }
 }

@@ -117,6 +117,12 @@ impl Error {
         self
     }
 
+    /// Adds a hint to what failed with `errno`, and to nothing else.
+    #[must_use]
+    pub(crate) fn hint_on(self, errno: Errno, hint: &'static str) -> Self {
+        if self.raw_errno() == Some(errno as i32) { self.hint(hint) } else { self }
+    }
+
     /// Changes the kind, where a caller knows better what a failure means.
     #[must_use]
     pub fn kind_of(mut self, kind: Kind) -> Self {

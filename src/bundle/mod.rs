@@ -18,6 +18,8 @@ pub(crate) use config::{Config, Device};
 pub(crate) use parse::{parse_config, parse_process, parse_resources};
 pub(crate) use process::Process;
 
+use nix::errno::Errno;
+
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file;
 
@@ -43,10 +45,8 @@ impl Bundle {
         let directory =
             file::canonical_directory(directory).context(|| format!("find bundle {}", directory.display()))?;
         let path = directory.join("config.json");
-        let raw = read_limited(&path).map_err(|error| match error.raw_errno() {
-            Some(libc::ENOENT) => error.hint("name its directory by --bundle, or let coracle spec write it"),
-            _ => error,
-        })?;
+        let how = "name its directory by --bundle, or let coracle spec write it";
+        let raw = read_limited(&path).map_err(|error| error.hint_on(Errno::ENOENT, how))?;
         let config = parse_config(&raw).context(|| format!("parse {}", path.display()))?;
         Ok(Bundle { directory, raw, config })
     }

@@ -1,5 +1,6 @@
 //! The directories of a cgroup: made with what is missing above them, refused where they are in use, opened for processes.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno as NixErrno;
@@ -8,7 +9,7 @@ use rustix::io::Errno;
 
 use super::record::{Hierarchy, Record, Version};
 use super::{file, freeze, processes};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::plan::resources::Resources;
 
 /// Sees to it that a process can enter the cgroups of v1, and go on.
@@ -102,34 +103,26 @@ pub(super) fn refuse_in_use(record: &Record, directories: &[PathBuf]) -> Result<
         }
         if !found.is_empty() {
             let list: Vec<&str> = found.lines().take(5).collect();
-            return Err(Error::new(
-                Kind::System,
-                format!(
-                    "use cgroup {}: it is not empty, it has the processes {}",
-                    directory.display(),
-                    list.join(", ")
-                ),
-            )
-            .errno(NixErrno::EBUSY)
-            .at("/linux/cgroupsPath"));
+            let reason = format!("it is not empty, it has the processes {}", list.join(", "));
+            return Err(busy(directory.display(), &reason));
         }
     }
-    if freeze::is_frozen(record)? {
-        return Err(Error::new(Kind::System, format!("use cgroup {}: it is frozen", record.path))
-            .errno(NixErrno::EBUSY)
-            .at("/linux/cgroupsPath"));
+    match freeze::is_frozen(record)? {
+        false => Ok(()),
+        true => Err(busy(&record.path, "it is frozen")),
     }
-    Ok(())
 }
 
 /// Whatever enters a cgroup below a frozen one stops at once: nobody would ever hear of it again.
 pub(super) fn refuse_frozen_above(record: &Record) -> Result<()> {
     match freeze::is_frozen_from_above(record)? {
         false => Ok(()),
-        true => Err(Error::new(Kind::System, format!("use cgroup {}: a cgroup above it is frozen", record.path))
-            .errno(NixErrno::EBUSY)
-            .at("/linux/cgroupsPath")),
+        true => Err(busy(&record.path, "a cgroup above it is frozen")),
     }
+}
+
+fn busy(cgroup: impl Display, reason: &str) -> Error {
+    Error::sys(NixErrno::EBUSY, format!("use cgroup {cgroup}: {reason}")).at("/linux/cgroupsPath")
 }
 
 /// A new v1 cpuset is empty and takes no process: the sets come from the nearest ancestor that has some, unless

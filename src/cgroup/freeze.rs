@@ -53,11 +53,7 @@ pub(super) fn is_frozen(record: &Record) -> Result<bool> {
         (None, Some(v2)) => (v2.directory.join("cgroup.freeze"), "0"),
         (None, None) => return Ok(false),
     };
-    match file::read_value(&path) {
-        Ok(value) => Ok(value != thawed),
-        Err(Errno::NOENT | Errno::NODEV) => Ok(false),
-        Err(errno) => Err(errno).context(|| format!("read {}", path.display())),
-    }
+    says(&path, |value| value != thawed)
 }
 
 /// Frozen by an ancestor. A cgroup right below the root of its hierarchy has none that could be.
@@ -71,9 +67,13 @@ pub(super) fn is_frozen_from_above(record: &Record) -> Result<bool> {
     if hierarchy.directory.parent() == Some(&*hierarchy.mount) {
         return Ok(false);
     }
-    let path = hierarchy.directory.join(file);
-    match file::read_value(&path) {
-        Ok(text) => Ok(text.lines().any(|other| other == line)),
+    says(&hierarchy.directory.join(file), |text| text.lines().any(|other| other == line))
+}
+
+/// Whether the file `path` says what `frozen` looks for. One that is gone says nothing.
+fn says(path: &Path, frozen: impl FnOnce(&str) -> bool) -> Result<bool> {
+    match file::read_value(path) {
+        Ok(text) => Ok(frozen(&text)),
         Err(Errno::NOENT | Errno::NODEV) => Ok(false),
         Err(errno) => Err(errno).context(|| format!("read {}", path.display())),
     }

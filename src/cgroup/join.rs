@@ -98,8 +98,8 @@ fn is_v1_of(hierarchy: &Hierarchy, controller: &str) -> bool {
 /// of the container, if there is one.
 pub(super) fn open_birthplace(record: &Record, sub: &[SubCgroup], beside: Option<i32>) -> Result<Birthplace> {
     let Some(hierarchy) = record.v2() else { return Ok(Birthplace::default()) };
-    let directory = match (below(sub, hierarchy), beside) {
-        (Some(below), _) => join_path(&record.inner(hierarchy), below),
+    let directory = match (named(record, sub, hierarchy), beside) {
+        (Some(named), _) => named,
         (None, Some(pid)) => with_room(record, hierarchy, pid)?,
         (None, None) => record.inner(hierarchy),
     };
@@ -115,8 +115,7 @@ pub(super) fn open_birthplace(record: &Record, sub: &[SubCgroup], beside: Option
 pub(super) fn open_tasks(record: &Record, sub: &[SubCgroup]) -> Result<Descriptors> {
     let mut tasks = Descriptors::default();
     for hierarchy in record.hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V1) {
-        let inner = record.inner(hierarchy);
-        let path = below(sub, hierarchy).map_or_else(|| inner.clone(), |below| join_path(&inner, below)).join("tasks");
+        let path = named(record, sub, hierarchy).unwrap_or_else(|| record.inner(hierarchy)).join("tasks");
         tasks.push(file::open_write(&path).context(|| format!("open {}", path.display()))?);
     }
     Ok(tasks)
@@ -133,9 +132,11 @@ fn path_of(fd: BorrowedFd<'_>) -> String {
     std::fs::read_link(&link).map_or(link, |path| path.display().to_string())
 }
 
-/// The last of `sub` that names a hierarchy counts.
-fn below<'s>(sub: &'s [SubCgroup], hierarchy: &Hierarchy) -> Option<&'s Path> {
-    sub.iter().rev().find(|sub| sub.selects(hierarchy)).map(|sub| sub.path.as_path())
+/// The directory that `sub` names in `hierarchy`: the last of them that does counts.
+fn named(record: &Record, sub: &[SubCgroup], hierarchy: &Hierarchy) -> Option<PathBuf> {
+    let inner = record.inner(hierarchy);
+    let named = sub.iter().rev().find(|sub| sub.selects(hierarchy))?;
+    Some(if named.path.as_os_str().is_empty() { inner } else { inner.join(&named.path) })
 }
 
 /// Where a process can be: not in a v2 cgroup that hands controllers down (cgroups(7), "no internal processes"). A
@@ -161,10 +162,6 @@ fn own_below(lines: &str, hierarchy: &Hierarchy) -> Option<PathBuf> {
     let normal = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     let directory = hierarchy.mount.join(path);
     (normal && directory.starts_with(&hierarchy.directory)).then_some(directory)
-}
-
-fn join_path(directory: &Path, below: &Path) -> PathBuf {
-    if below.as_os_str().is_empty() { directory.to_owned() } else { directory.join(below) }
 }
 
 pub(super) fn check_controllers(record: &Record, sub: &[SubCgroup]) -> Result<()> {

@@ -2,19 +2,18 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, fstat, fstatfs, major, minor};
+use rustix::fs::{FileType, fstat, major, minor};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::file;
+pub(crate) use crate::sys::file::PROC_MAGIC;
 
-/// statfs(2) magic of procfs.
-pub(crate) const PROC_MAGIC: u32 = 0x9fa0;
 /// statfs(2) magic of devpts.
 pub(crate) const DEVPTS_MAGIC: u32 = 0x1cd1;
 
 /// The statfs(2) magic of the file system that `fd` is on.
 pub(crate) fn fs_magic(fd: BorrowedFd<'_>) -> Result<u32> {
-    // The field's type differs between architectures; the magics are 32 bits on all of them.
-    Ok(fstatfs(fd).context(|| "fstatfs")?.f_type as u32)
+    file::fs_magic(fd).context(|| "fstatfs")
 }
 
 /// Whether `fd` is a directory.

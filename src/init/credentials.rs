@@ -86,11 +86,7 @@ fn setgroups_is_denied() -> bool {
 }
 
 fn unmapped_hint(error: Error) -> Error {
-    if error.raw_errno() == Some(Errno::EINVAL as i32) {
-        error.hint("the id has no mapping in the container's user namespace")
-    } else {
-        error
-    }
+    error.hint_on(Errno::EINVAL, "the id has no mapping in the container's user namespace")
 }
 
 /// Makes effective what is permitted, after [`switch_user`] to `uid`: only leaving root has emptied the effective set.

@@ -29,6 +29,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use crate::cgroup::{Birthplace, join_tasks};
 use crate::error::{Context as _, Error, Result};
 use crate::fs::Procfs;
@@ -317,10 +319,7 @@ fn unshare_new(flags: u64) -> Result<()> {
 
 /// Tells what ENOSPC means where namespaces are made.
 pub(crate) fn out_of_namespaces(error: Error) -> Error {
-    match error.raw_errno() {
-        Some(libc::ENOSPC) => error.hint("a limit below /proc/sys/user is reached"),
-        _ => error,
-    }
+    error.hint_on(Errno::ENOSPC, "a limit below /proc/sys/user is reached")
 }
 
 fn join_keyring(process: &ProcessPlan, name: &CStr, sync: &ChildEnd) -> Result<()> {

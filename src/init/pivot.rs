@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
@@ -26,10 +27,8 @@ pub(crate) fn enter(root: Root, pivot: Pivot) -> Result<()> {
 /// image.
 fn by_pivot_root(root: &Root) -> Result<()> {
     fchdir(root).context(|| "fchdir to the root")?;
-    pivot_root(c".", c".").context(|| "pivot_root").map_err(|error| match error.raw_errno() {
-        Some(libc::EINVAL) => error.hint("an initramfs cannot be pivoted away from: use --no-pivot"),
-        _ => error,
-    })?;
+    let how = "an initramfs cannot be pivoted away from: use --no-pivot";
+    pivot_root(c".", c".").context(|| "pivot_root").map_err(|error| error.hint_on(Errno::EINVAL, how))?;
     unmount(c".", UnmountFlags::DETACH).context(|| "unmount the old root")
 }
 
@@ -80,7 +79,7 @@ fn hide(path: &Path) -> Result<()> {
     let target = super::mount::c_path(path)?;
     match sys::mount::mount(Some(c"tmpfs"), &target, Some(c"tmpfs"), libc::MS_RDONLY, None) {
         // Already gone with a mount that was above it.
-        Err(nix::errno::Errno::ENOENT) => Ok(()),
+        Err(Errno::ENOENT) => Ok(()),
         other => other.context(|| format!("hide {}", path.display())),
     }
 }

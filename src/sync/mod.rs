@@ -77,17 +77,19 @@ impl ParentEnd {
     pub fn send_go(&self, pid: i32, tasks: &Descriptors) -> Result<()> {
         let describe = || format!("pass the descriptors of {} hierarchies to init", tasks.len());
         let hierarchies = u8::try_from(tasks.len()).map_err(|_too_many| Errno::E2BIG).context(describe)?;
-        match self.0.send(&ToInit::Go { pid, hierarchies }.encode(), tasks.iter()) {
-            Err(Errno::EPIPE) => Ok(()),
-            result => result.context(describe),
-        }
+        self.send_ahead(&ToInit::Go { pid, hierarchies }, tasks.iter()).context(describe)
     }
 
     /// Tells the child, which is at work, that it need not wait when it has done it. Likewise.
     pub fn send_continue_ahead(&self) -> Result<()> {
-        match self.0.send(&ToInit::Continue.encode(), None) {
+        self.send_ahead(&ToInit::Continue, None).context(|| "tell init to go on")
+    }
+
+    /// Sends what the child may not live to read: the caller receives next.
+    fn send_ahead<'f>(&self, order: &ToInit, passed: impl IntoIterator<Item = BorrowedFd<'f>>) -> Result<(), Errno> {
+        match self.0.send(&order.encode(), passed) {
             Err(Errno::EPIPE) => Ok(()),
-            result => result.context(|| "tell init to go on"),
+            result => result,
         }
     }
 

@@ -3,8 +3,10 @@
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
+use rustix::fs::{CWD, Dir, OFlags};
 use rustix::process::{Pid, PidfdFlags};
+
+use super::file;
 
 /// Several owned descriptors, closed by as few calls as their numbers allow: those opened one after the other have
 /// consecutive ones.
@@ -46,8 +48,6 @@ impl Drop for Descriptors {
 const LAST: u32 = u32::MAX;
 /// Descriptors are looked for below this number where nothing lists them.
 const UNLISTED: RawFd = 65_536;
-/// statfs(2) magic of procfs.
-const PROC_MAGIC: u32 = 0x9fa0;
 
 /// Marks every open descriptor from `first` on close-on-exec (close_range(2), Linux 5.11; one by one before).
 pub(crate) fn cloexec_from(first: u32) -> Result<(), Errno> {
@@ -92,28 +92,25 @@ fn cloexec_from_listing(first: u32) -> Result<(), Errno> {
 
 /// As /proc lists them. In a container it may be missing or a volume's: then every number that can be meant is tried.
 fn open_descriptors() -> Result<Vec<RawFd>, Errno> {
-    let from_rustix = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let listing = openat(CWD, c"/proc/self/fd", flags, Mode::empty());
-    // The type of the field differs between architectures.
-    let is_procfs = |fd: &OwnedFd| rustix::fs::fstatfs(fd).is_ok_and(|status| status.f_type as u32 == PROC_MAGIC);
+    let listing = file::open_at(CWD, c"/proc/self/fd", OFlags::RDONLY | OFlags::DIRECTORY);
+    let is_procfs = |fd: &OwnedFd| file::fs_magic(fd).is_ok_and(|magic| magic == file::PROC_MAGIC);
     let Some(listing) = listing.ok().filter(is_procfs) else {
-        return Ok((0..UNLISTED).filter(|&fd| is_open(fd)).collect());
+        return Ok((0..UNLISTED).filter(|&fd| flags_of(fd).is_some()).collect());
     };
-    let names = Dir::new(listing).map_err(from_rustix)?.flatten();
+    let names = Dir::new(listing).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?.flatten();
     Ok(names.filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok()).collect())
 }
 
-fn is_open(fd: RawFd) -> bool {
+/// The flags of `fd` (F_GETFD); `None` if it is not open.
+fn flags_of(fd: RawFd) -> Option<libc::c_int> {
     // SAFETY: fcntl with F_GETFD takes integers only.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    (flags != -1).then_some(flags)
 }
 
 /// Whether `fd` is open and not close-on-exec: then it came from the caller of this program.
 pub(crate) fn survives_exec(fd: RawFd) -> bool {
-    // SAFETY: fcntl with F_GETFD takes integers only.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-    flags != -1 && flags & libc::FD_CLOEXEC == 0
+    flags_of(fd).is_some_and(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
 /// Clears close-on-exec of `fd`, a descriptor that the caller of the program passed for the container.

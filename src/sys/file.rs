@@ -7,11 +7,20 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat, readlinkat};
 use rustix::path::Arg;
 
 /// More than what is read at most times; a page less than what makes the stack grow noticeably.
 const PIECE: usize = 4096;
+
+/// statfs(2) magic of procfs.
+pub(crate) const PROC_MAGIC: u32 = 0x9fa0;
+
+/// The statfs(2) magic of the file system that `fd` is on.
+pub(crate) fn fs_magic(fd: impl AsFd) -> Result<u32, Errno> {
+    // The field's type differs between architectures; the magics are 32 bits on all of them.
+    fstatfs(fd).map(|status| status.f_type as u32).map_err(errno)
+}
 
 /// Opens `path` for reading, close-on-exec.
 pub(crate) fn open(path: impl Arg) -> Result<OwnedFd, Errno> {

@@ -190,10 +190,7 @@ fn perform(entry: &Entry<'_>, early: Option<OwnedFd>, unsealed: &mut Unsealed) -
 
 /// The kernel's EINVAL does not tell what is missing.
 fn needs_a_mount(error: Error) -> Error {
-    match error.raw_errno() {
-        Some(libc::EINVAL) => error.hint("the destination has to be a mountpoint"),
-        _ => error,
-    }
+    error.hint_on(nix::errno::Errno::EINVAL, "the destination has to be a mountpoint")
 }
 
 fn bind(entry: &Entry<'_>, source: &CStr, recursive: bool, early: Option<OwnedFd>) -> Result<Option<OwnedFd>> {

@@ -135,3 +135,75 @@ fn a_thousand_creates_leave_the_host_as_it_was_and_cost_the_same() {
         median(&times[count - tenth..])
     );
 }
+
+/// Mounts every hierarchy of v1 and v2 where hosts have them, over what the machine has. On a host with cgroup v2 alone they
+/// are where they belong.
+const USUAL_PLACES: &str = r#"set -e
+    if [ ! -e /sys/fs/cgroup/cgroup.procs ]; then
+        mount -t tmpfs none /sys/fs/cgroup
+        while IFS=: read -r _ controllers _; do
+            case $controllers in
+            '') type=cgroup2 place=unified options=rw ;;
+            name=*) type=cgroup place=${controllers#name=} options=none,$controllers ;;
+            *) type=cgroup place=$controllers options=$controllers ;;
+            esac
+            mkdir "/sys/fs/cgroup/$place"
+            mount -t "$type" -o "$options" none "/sys/fs/cgroup/$place"
+        done </proc/self/cgroup
+    fi
+    "#;
+
+/// Runs a container under strace after `prepare`, in a mount namespace of its own: which lines of /proc/self/cgroup it
+/// sees, and whether anything read the mount table.
+fn run_prepared(lab: &Lab, prepare: &str) -> (String, bool) {
+    let bundle = lab.bundle(|c| args(c, &["cat", "/proc/self/cgroup"]));
+    let log = lab.path(&format!("opens-{}", lab.number()));
+    let script = format!(r#"{USUAL_PLACES}{prepare} strace -f -qq -e trace=open,openat,openat2 -o "$@""#);
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script, "sh", log.to_str().unwrap(), lab.runtime.to_str().unwrap()])
+        .args(["--root", lab.state_root().to_str().unwrap(), "run", "--bundle", bundle.str(), &lab.id()])
+        .env("CORACLE_TEST_TAG", &lab.tag)
+        .output()
+        .expect("this test needs unshare and strace");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && stderr.is_empty(), "{stderr}");
+    (stdout.into_owned(), fs::read_to_string(log).unwrap().contains("/mountinfo"))
+}
+
+/// On a host with thousands of mounts a create costs what it costs elsewhere: nothing reads the mount table.
+#[test]
+fn mount_table_is_read_by_nobody_where_cgroups_are_at_their_places() {
+    let lab = Lab::new();
+    let (inside, read) = run_prepared(&lab, "");
+    assert!(!read);
+    // What the table would have told: the container has its own cgroup in every hierarchy.
+    let unknown = |line: &str| ["misc", "debug"].iter().any(|name| line.contains(name));
+    assert!(inside.lines().all(|line| unknown(line) || line.contains(&lab.tag)), "{inside}");
+}
+
+/// A hierarchy that is elsewhere is found there.
+#[test]
+fn mount_table_tells_of_a_hierarchy_that_is_elsewhere() {
+    let lab = Lab::new();
+    if fs::exists("/sys/fs/cgroup/cgroup.procs").unwrap() {
+        let (inside, read) = run_prepared(&lab, "mount --bind /sys/fs/cgroup /mnt;");
+        assert!(!read && inside.contains(&lab.tag), "v2 alone has one place: {inside}");
+        return;
+    }
+    let elsewhere = lab.path("pids");
+    fs::create_dir(&elsewhere).unwrap();
+    let prepare = format!("mount --move /sys/fs/cgroup/pids {};", elsewhere.display());
+    let (inside, read) = run_prepared(&lab, &prepare);
+    assert!(read);
+    let pids = inside.lines().find(|line| line.contains(":pids:")).unwrap();
+    assert!(pids.contains(&lab.tag), "{inside}");
+}
+
+/// In a cgroup namespace the places say nothing about where the view of it begins.
+#[test]
+fn mount_table_tells_what_a_cgroup_namespace_sees() {
+    let lab = Lab::new();
+    let v2_alone = fs::exists("/sys/fs/cgroup/cgroup.procs").unwrap();
+    let (_, read) = run_prepared(&lab, "unshare --cgroup");
+    assert_eq!(read, !v2_alone);
+}

@@ -1,6 +1,12 @@
-//! Where the hierarchies are mounted (proc_pid_mountinfo(5)) and where the caller is in them (cgroups(7)).
+//! Where the hierarchies are mounted and where the caller is in them (cgroups(7)).
+//!
+//! Those of v1 are looked for at their usual places below /sys/fs/cgroup. Only where one of them is elsewhere is the mount
+//! table read (proc_pid_mountinfo(5)), which a host with thousands of mounts makes dear.
 
 use std::path::{Path, PathBuf};
+
+use nix::sys::stat::stat;
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
 use super::record::{Hierarchy, Version};
 use crate::error::{Context, Result};
@@ -32,7 +38,7 @@ impl Mounted {
     }
 }
 
-/// The one mount of a unified layout.
+/// The one mount of a unified layout; of the others the directory with all of them.
 const UNIFIED: &str = "/sys/fs/cgroup";
 
 /// Every v1 controller that a container gets a cgroup of. Named hierarchies other than systemd's belong to
@@ -55,7 +61,7 @@ const V1_CONTROLLERS: [&str; 14] = [
 ];
 
 /// The hierarchies of `layout`.
-pub(super) fn mounted(layout: CgroupLayout) -> Result<Vec<Mounted>> {
+pub(super) fn mounted(layout: CgroupLayout, own: &mut Own) -> Result<Vec<Mounted>> {
     match layout {
         CgroupLayout::None => Ok(Vec::new()),
         CgroupLayout::Unified => Ok(vec![Mounted {
@@ -64,19 +70,74 @@ pub(super) fn mounted(layout: CgroupLayout) -> Result<Vec<Mounted>> {
             mount: PathBuf::from(UNIFIED),
             root: "/".to_owned(),
         }]),
-        CgroupLayout::Hybrid | CgroupLayout::Legacy => read_mount_table().map(|table| parse_mounts(&table)),
+        CgroupLayout::Hybrid | CgroupLayout::Legacy => match at_usual_places(own.lines()?) {
+            Some(mounted) => Ok(mounted),
+            None => read_mount_table().map(|table| parse_mounts(&table)),
+        },
     }
 }
 
-/// The cgroup of the caller in each hierarchy: the lines of /proc/self/cgroup.
-pub(super) fn own() -> Result<String> {
-    let text = file::read_composed("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+/// The cgroup of the caller in each hierarchy: the lines of /proc/self/cgroup, read when somebody asks.
+#[derive(Debug, Default)]
+pub(super) struct Own(Option<String>);
+
+impl Own {
+    /// The lines.
+    pub fn lines(&mut self) -> Result<&str> {
+        if self.0.is_none() {
+            let text = file::read_composed("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
+            self.0 = Some(String::from_utf8_lossy(&text).into_owned());
+        }
+        Ok(self.0.as_deref().unwrap_or_default())
+    }
+}
+
+/// The hierarchies in which `own` says where the caller is, if each is mounted below /sys/fs/cgroup by the names of its
+/// controllers, from its root on, and none twice. `None` too if the caller's view of cgroups does not begin at those roots.
+pub(super) fn at_usual_places(own: &str) -> Option<Vec<Mounted>> {
+    // PROC_CGROUP_INIT_INO of the kernel's proc_ns.h, since Linux 4.6.
+    if stat("/proc/self/ns/cgroup").ok()?.st_ino != 0xEFFF_FFFB {
+        return None;
+    }
+    let names = own.lines().filter_map(|line| line.split(':').nth(1));
+    let wanted = names.filter(|names| names.is_empty() || !known_controllers(names).is_empty());
+    let (mut devices, mut found) = (Vec::new(), Vec::new());
+    for names in wanted {
+        let (device, mounted) = at_usual_place(names)?;
+        if devices.contains(&device) {
+            return None;
+        }
+        devices.push(device);
+        found.push(mounted);
+    }
+    Some(found)
+}
+
+/// The hierarchy of v1 of the controllers `names`, or that of v2 if there are none, and the device number it has.
+fn at_usual_place(names: &str) -> Option<(u64, Mounted)> {
+    /// Inode of a hierarchy's root, as of every kernfs.
+    const ROOT: u64 = 1;
+    let (version, magic, directory) = match names.strip_prefix("name=").unwrap_or(names) {
+        "" => (Version::V2, CGROUP2_SUPER_MAGIC, "unified"),
+        names => (Version::V1, CGROUP_SUPER_MAGIC, names),
+    };
+    let mount = Path::new(UNIFIED).join(directory);
+    if statfs(&mount).ok()?.filesystem_type() != magic {
+        return None;
+    }
+    let root = stat(&mount).ok().filter(|found| found.st_ino == ROOT)?;
+    let mounted = Mounted { version, controllers: known_controllers(names), mount, root: "/".to_owned() };
+    Some((root.st_dev, mounted))
+}
+
+/// Those of a list with commas that a container gets a cgroup of.
+fn known_controllers(list: &str) -> Vec<String> {
+    list.split(',').filter(|name| V1_CONTROLLERS.contains(name)).map(str::to_owned).collect()
 }
 
 /// Finds the cgroup hierarchies in a mount table. One that is mounted more than once is taken below
 /// /sys/fs/cgroup, else where its root is mounted, else where it comes first.
-fn parse_mounts(table: &str) -> Vec<Mounted> {
+pub(super) fn parse_mounts(table: &str) -> Vec<Mounted> {
     let all: Vec<MountLine<'_>> = table.lines().filter_map(MountLine::parse).collect();
     let mut found: Vec<Mounted> = Vec::new();
     let visible = all.iter().filter(|mount| mount.fs_type.starts_with("cgroup") && !is_hidden(mount, &all));
@@ -91,15 +152,16 @@ fn parse_mounts(table: &str) -> Vec<Mounted> {
     found
 }
 
-/// Whether something else is mounted over the mount point, or over a directory on the way to it.
+/// Whether something else is mounted over the mount point, or on the way to it.
 fn is_hidden(mount: &MountLine<'_>, all: &[MountLine<'_>]) -> bool {
-    let (mut below, mut on) = (mount.id, mount);
+    // From the mount up to the root: in `on` the way leads to the place of `next`.
+    let (mut next, mut on) = (mount, mount);
     loop {
-        if all.iter().any(|other| other.id != below && other.parent == on.id && other.covers(mount)) {
+        if all.iter().any(|other| other.id != next.id && other.parent == on.id && other.covers(next)) {
             return true;
         }
         match all.iter().find(|other| other.id == on.parent) {
-            Some(parent) if parent.id != on.id => (below, on) = (on.id, parent),
+            Some(parent) if parent.id != on.id => (next, on) = (on, parent),
             _ => return false,
         }
     }
@@ -111,10 +173,7 @@ fn rank(mounted: &Mounted) -> (bool, bool) {
 
 fn hierarchy(mount: &MountLine<'_>) -> Option<Mounted> {
     let (version, controllers) = match mount.fs_type {
-        "cgroup" => {
-            let known = mount.super_options.split(',').filter(|option| V1_CONTROLLERS.contains(option));
-            (Version::V1, known.map(str::to_owned).collect::<Vec<_>>())
-        }
+        "cgroup" => (Version::V1, known_controllers(mount.super_options)),
         "cgroup2" => (Version::V2, Vec::new()),
         _ => return None,
     };
@@ -188,6 +247,10 @@ mod tests {
         assert_eq!(unified(&format!("{TABLE}50 36 0:60 / /sys/fs/cgroup/unified rw - tmpfs none rw\n")), 0);
         let all = format!("{TABLE}50 31 0:60 / /sys/fs/cgroup rw - tmpfs none rw\n");
         assert!(parse_mounts(&all).iter().all(|m| !m.mount.starts_with(UNIFIED)), "{:?}", parse_mounts(&all));
+        let anew = format!(
+            "{TABLE}50 31 0:60 / /sys/fs/cgroup rw - tmpfs none rw\n51 50 0:38 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n"
+        );
+        assert_eq!(unified(&anew), 1, "over the old mount of all, not below it");
         let beside = format!("{TABLE}50 31 0:60 / /sys/fs/cgroup/uni rw - tmpfs none rw\n");
         assert_eq!(unified(&beside), 1);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Cgroup;
 use super::apply;
 use super::directories::{Made, is_refusal, open_v1, refuse_frozen_above, refuse_in_use};
-use super::layout::{self, Mounted};
+use super::layout::{self, Mounted, Own};
 use super::record::{Hierarchy, Record, Version};
 use super::setting::{self, Setting, Translation};
 use super::{controllers, devices, owner, scope};
@@ -23,12 +23,13 @@ pub(super) fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Record> {
     if plan.manager == CgroupManager::Disabled {
         return Ok(record);
     }
-    let mounted = layout::mounted(facts.cgroup)?;
+    let mut own = Own::default();
+    let mounted = layout::mounted(facts.cgroup, &mut own)?;
     if mounted.is_empty() && !facts.rootless {
         return Err(Error::new(Kind::Unsupported, "make a cgroup: no cgroup file system is mounted")
             .hint("mount it, or use --cgroup-manager disabled"));
     }
-    record.hierarchies = place(&mounted, plan)?;
+    record.hierarchies = place(&mounted, plan, &mut own)?;
     if let Some(scope) = &plan.scope {
         scope::refuse_existing(scope, &record.hierarchies)?;
         record.unit = Some(scope::unit(scope));
@@ -126,18 +127,18 @@ impl Making {
 }
 
 /// The container's directory in each hierarchy.
-fn place(mounted: &[Mounted], plan: &CgroupPlan) -> Result<Vec<Hierarchy>> {
+fn place(mounted: &[Mounted], plan: &CgroupPlan, own: &mut Own) -> Result<Vec<Hierarchy>> {
     let of_user = plan.scope.as_ref().is_some_and(|scope| scope.user);
     let own = match &plan.path {
-        CgroupPath::Absolute(_) if !of_user => String::new(),
-        _ => layout::own()?,
+        CgroupPath::Absolute(_) if !of_user => "",
+        _ => own.lines()?,
     };
     let alone = mounted.len() == 1;
     let directory = |mounted: &Mounted| match &plan.path {
-        CgroupPath::Absolute(path) if of_user => scope::of_user_manager(mounted, &own).join(path),
+        CgroupPath::Absolute(path) if of_user => scope::of_user_manager(mounted, own).join(path),
         CgroupPath::Absolute(path) => mounted.mount.join(path),
         CgroupPath::Relative(path) => {
-            let own = layout::own_directory(mounted, &own);
+            let own = layout::own_directory(mounted, own);
             let beside = mounted.version == Version::V2 && alone && own != mounted.mount;
             match own.parent() {
                 Some(parent) if beside => parent.join(path),

@@ -12,7 +12,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::directories::{Made, open_v1};
-use super::layout::{self, Mounted};
+use super::layout::{self, Mounted, Own};
 use super::properties::UnitProperty;
 use super::record::{Hierarchy, Record, Unit, UnitState, Version};
 use super::systemd::{Manager, Unstarted};
@@ -119,7 +119,9 @@ fn find(record: &mut Record, facts: &HostFacts, pid: i32) -> Result<()> {
     let places = file::read(Path::new(&path)).context(|| format!("read {path}"))?;
     let name = record.unit.as_ref().map(|unit| unit.name.clone()).unwrap_or_default();
     let mut found = false;
-    for mounted in layout::mounted(facts.cgroup)?.iter().filter(|m| is_managed(m.version, &m.controllers)) {
+    for mounted in
+        layout::mounted(facts.cgroup, &mut Own::default())?.iter().filter(|m| is_managed(m.version, &m.controllers))
+    {
         let directory = layout::own_directory(mounted, &places);
         if directory.file_name().is_some_and(|last| last == name.as_str()) {
             record.hierarchies.push(mounted.hierarchy(directory));

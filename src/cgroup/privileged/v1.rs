@@ -59,7 +59,7 @@ fn create_failing_limit_names_it_and_leaves_nothing() {
     let error = create(&plan(&format!("{top}/inner"), r#"{"cpu":{"cpus":"900"}}"#), &facts()).unwrap_err();
     assert_eq!(error.pointer(), Some("/linux/resources/cpu/cpus"));
     assert!(error.to_string().contains("write \"900\" to cpuset.cpus"), "{error}");
-    for hierarchy in layout::mounted(facts().cgroup).unwrap() {
+    for hierarchy in layout::mounted(facts().cgroup, &mut layout::Own::default()).unwrap() {
         assert!(!hierarchy.mount.join(top.trim_start_matches('/')).exists());
     }
 }

@@ -1,0 +1,90 @@
+//! Tests of where the hierarchies are found, in a mount namespace of the test's thread where every one that the kernel
+//! has is mounted at its usual place.
+
+use std::fs;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+
+use super::super::layout::{Mounted, at_usual_places, parse_mounts};
+
+const NONE: Option<&str> = None;
+
+/// Runs `test` with the lines of /proc/self/cgroup.
+fn where_all_are_usual(test: impl FnOnce(&str) + Send + 'static) {
+    let thread = std::thread::spawn(move || {
+        let own = fs::read_to_string("/proc/thread-self/cgroup").unwrap();
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
+        mount(Some("none"), "/sys/fs/cgroup", Some("tmpfs"), MsFlags::empty(), NONE).unwrap();
+        for controllers in own.lines().map(|line| line.split(':').nth(1).unwrap()) {
+            let (fs_type, point, data) = match controllers.strip_prefix("name=") {
+                _ if controllers.is_empty() => ("cgroup2", "unified".to_owned(), None),
+                Some(name) => ("cgroup", name.to_owned(), Some(format!("none,{controllers}"))),
+                None => ("cgroup", controllers.to_owned(), Some(controllers.to_owned())),
+            };
+            let point = format!("/sys/fs/cgroup/{point}");
+            fs::create_dir(&point).unwrap();
+            mount(Some("none"), &*point, Some(fs_type), MsFlags::empty(), data.as_deref()).unwrap();
+        }
+        test(&own);
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn by_mount() -> impl Fn(&Mounted) -> std::path::PathBuf {
+    |mounted| mounted.mount.clone()
+}
+
+fn by_table() -> Vec<Mounted> {
+    let mut found = parse_mounts(&fs::read_to_string("/proc/thread-self/mountinfo").unwrap());
+    found.sort_by_key(by_mount());
+    found
+}
+
+fn by_place(own: &str) -> Option<Vec<Mounted>> {
+    let mut found = at_usual_places(own)?;
+    found.sort_by_key(by_mount());
+    Some(found)
+}
+
+#[test]
+fn usual_places_are_what_the_mount_table_says() {
+    where_all_are_usual(|own| {
+        let found = by_place(own).unwrap();
+        assert!(found.len() > 1, "{own}");
+        assert_eq!(found, by_table());
+    });
+}
+
+#[test]
+fn usual_places_are_not_taken_where_one_is_missing_or_another() {
+    where_all_are_usual(|own| {
+        let point = "/sys/fs/cgroup/pids";
+        for (source, fs_type, flags) in
+            [(Some("none"), Some("tmpfs"), MsFlags::empty()), (Some("/sys/fs/cgroup/cpu"), NONE, MsFlags::MS_BIND)]
+        {
+            mount(source, point, fs_type, flags, NONE).unwrap();
+            assert_eq!(at_usual_places(own), None, "{source:?}");
+            umount2(point, MntFlags::empty()).unwrap();
+        }
+        assert!(at_usual_places(own).is_some());
+        umount2(point, MntFlags::empty()).unwrap();
+        assert_eq!(at_usual_places(own), None);
+    });
+}
+
+#[test]
+fn usual_places_are_not_taken_where_only_a_part_is_mounted() {
+    where_all_are_usual(|own| {
+        let part = format!("/sys/fs/cgroup/pids/coracle-test-{}-part", std::process::id());
+        fs::create_dir(&part).unwrap();
+        mount(Some(&*part), "/sys/fs/cgroup/pids", NONE, MsFlags::MS_BIND, NONE).unwrap();
+        let found = at_usual_places(own);
+        umount2("/sys/fs/cgroup/pids", MntFlags::empty()).unwrap();
+        fs::remove_dir(&part).unwrap();
+        assert_eq!(found, None);
+    });
+}

@@ -172,6 +172,14 @@ runtime_under_test() {
     fi
 }
 
+# calls_and_tasks TRACE: how many system calls and tasks are in the output of strace.
+calls_and_tasks() {
+    # A call that another task's line interrupts has two lines, the second of which says so.
+    awk '!seen[$1]++ { tasks++ }
+        !/<\.\.\. [^ ]+ resumed>/ && !/^[0-9]+ +(---|\+\+\+)/ { calls++ }
+        END { print calls + 0, tasks + 0 }' "$1"
+}
+
 # Some runtimes refuse a machine that has cgroups of both versions with a controller on each. In a mount namespace
 # of our own the second version is hidden, for every program that is compared. Call it first: it starts the
 # script anew.

@@ -11,7 +11,7 @@
 //!     coracle::seal()?;
 //!     let runtime = Runtime::new("/run/example").on_warning(|warning| eprintln!("{warning}"));
 //!     let bundle = Bundle::load("/var/lib/bundles/web")?;
-//!     let container = runtime.create("web", &bundle, &CreateOptions::default())?;
+//!     let container = runtime.create("web", bundle, &CreateOptions::default())?;
 //!     container.start()?;
 //!     println!("{:?}", container.state()?.status);
 //!     container.delete(true)

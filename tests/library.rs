@@ -14,8 +14,8 @@ fn runtime(lab: &Lab) -> Runtime {
 fn create_and_run_from_a_threaded_process_are_refused_without_effect() {
     let lab = Lab::new();
     let bundle = Bundle::load(&lab.bundle(|c| args(c, &["true"])).path).unwrap();
-    let created = runtime(&lab).create(&lab.id(), &bundle, &CreateOptions::default()).unwrap_err();
-    let run = runtime(&lab).run(&lab.id(), &bundle, &CreateOptions::default(), &RunOptions::default()).unwrap_err();
+    let created = runtime(&lab).create(&lab.id(), bundle.clone(), &CreateOptions::default()).unwrap_err();
+    let run = runtime(&lab).run(&lab.id(), bundle, &CreateOptions::default(), &RunOptions::default()).unwrap_err();
     for error in [created, run] {
         assert_eq!(error.kind(), Kind::Unsupported);
         assert!(error.to_string().contains("more than one thread"), "{error}");
@@ -41,7 +41,7 @@ fn helper_runs_the_whole_life_for_a_threaded_process() {
         Bundle::load(&lab.bundle(|c| args(c, &["sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.01; done"])).path);
     let id = lab.id();
     let runtime = runtime(&lab).helper(harness::runtime_path());
-    let container = runtime.create(&id, bundle.as_ref().unwrap(), &CreateOptions::default()).unwrap();
+    let container = runtime.create(&id, bundle.unwrap(), &CreateOptions::default()).unwrap();
     assert_eq!(container.state().unwrap().status, Status::Created);
     container.start().unwrap();
     let exec = |args: &[&str]| {
@@ -63,11 +63,11 @@ fn helper_errors_keep_their_kind() {
     let runtime = runtime(&lab).helper(harness::runtime_path());
     let good = Bundle::load(&lab.bundle(|c| args(c, &["true"])).path).unwrap();
     let taken = lab.create(&lab.bundle(|c| args(c, &["true"])));
-    let error = runtime.create(&taken.id, &good, &CreateOptions::default()).unwrap_err();
+    let error = runtime.create(&taken.id, good, &CreateOptions::default()).unwrap_err();
     assert_eq!(error.kind(), Kind::Exists, "{error}");
     let missing = lab.bundle(|c| args(c, &["/no/such"]));
     let missing = Bundle::load(&missing.path).unwrap();
-    let error = runtime.create(&lab.id(), &missing, &CreateOptions::default()).unwrap_err();
+    let error = runtime.create(&lab.id(), missing, &CreateOptions::default()).unwrap_err();
     assert_eq!(error.kind(), Kind::ProgramNotFound, "{error}");
     assert_eq!(runtime.container("no-such-container").unwrap_err().kind(), Kind::NotFound);
 }

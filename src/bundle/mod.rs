@@ -31,7 +31,8 @@ const LARGEST_CONFIG: usize = 16 << 20;
 pub struct Bundle {
     directory: PathBuf,
     raw: Vec<u8>,
-    config: Config,
+    /// Large, and in nobody's frame: a waiting init keeps those.
+    config: Box<Config>,
 }
 
 impl Bundle {
@@ -47,7 +48,7 @@ impl Bundle {
         let path = directory.join("config.json");
         let how = "name its directory by --bundle, or let coracle spec write it";
         let raw = read_limited(&path).map_err(|error| error.hint_on(Errno::ENOENT, how))?;
-        let config = parse_config(&raw).context(|| format!("parse {}", path.display()))?;
+        let config = parse_config(&raw).map(Box::new).context(|| format!("parse {}", path.display()))?;
         Ok(Bundle { directory, raw, config })
     }
 
@@ -63,6 +64,11 @@ impl Bundle {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The path and the bytes: all that is needed of it once it is planned.
+    pub(crate) fn into_parts(self) -> (PathBuf, Vec<u8>) {
+        (self.directory, self.raw)
     }
 }
 

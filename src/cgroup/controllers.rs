@@ -86,7 +86,9 @@ pub(super) fn refuse_withheld(record: &Record, resources: &Resources) -> Result<
         words(&directory.join("cgroup.controllers")).is_ok_and(|there| there.contains(&*setting.controller))
     };
     let keeper = v2.directory.ancestors().skip(1).find(has_it).unwrap_or(&v2.mount);
-    let processes = file::read(&keeper.join("cgroup.procs")).unwrap_or_default();
+    // The root of all cgroups, the only one without a type, may have some and hand down.
+    let is_root = !keeper.join("cgroup.type").exists();
+    let occupied = !is_root && !file::read(&keeper.join("cgroup.procs")).unwrap_or_default().is_empty();
     let error = Error::new(
         Kind::Unsupported,
         format!(
@@ -97,9 +99,9 @@ pub(super) fn refuse_withheld(record: &Record, resources: &Resources) -> Result<
         ),
     )
     .at(setting.pointer);
-    Err(match processes.is_empty() {
-        true => error,
-        false => {
+    Err(match occupied {
+        false => error,
+        true => {
             error.errno(Errno::EBUSY).hint("it has processes of its own: choose a cgroupsPath that is not below it")
         }
     })

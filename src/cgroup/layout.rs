@@ -70,7 +70,7 @@ pub(super) fn mounted(layout: CgroupLayout, own: &mut Own) -> Result<Vec<Mounted
             mount: PathBuf::from(UNIFIED),
             root: "/".to_owned(),
         }]),
-        CgroupLayout::Hybrid | CgroupLayout::Legacy => match at_usual_places(own.lines()?) {
+        CgroupLayout::Hybrid | CgroupLayout::Legacy => match at_usual_places(layout, own.lines()?) {
             Some(mounted) => Ok(mounted),
             None => read_mount_table().map(|table| parse_mounts(&table)),
         },
@@ -94,13 +94,15 @@ impl Own {
 
 /// The hierarchies in which `own` says where the caller is, if each is mounted below /sys/fs/cgroup by the names of its
 /// controllers, from its root on, and none twice. `None` too if the caller's view of cgroups does not begin at those roots.
-pub(super) fn at_usual_places(own: &str) -> Option<Vec<Mounted>> {
+/// Where v2 is not at its place it has no controller, and counts for nothing.
+pub(super) fn at_usual_places(layout: CgroupLayout, own: &str) -> Option<Vec<Mounted>> {
     // PROC_CGROUP_INIT_INO of the kernel's proc_ns.h, since Linux 4.6.
     if stat("/proc/self/ns/cgroup").ok()?.st_ino != 0xEFFF_FFFB {
         return None;
     }
     let names = own.lines().filter_map(|line| line.split(':').nth(1));
-    let wanted = names.filter(|names| names.is_empty() || !known_controllers(names).is_empty());
+    let v2 = |names: &str| names.is_empty() && layout == CgroupLayout::Hybrid;
+    let wanted = names.filter(|names| v2(names) || !known_controllers(names).is_empty());
     let (mut devices, mut found) = (Vec::new(), Vec::new());
     for names in wanted {
         let (device, mounted) = at_usual_place(names)?;

@@ -21,7 +21,7 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(globals: &Globals, matches: &ArgMatches) -> Result<ExitCode> {
     let runtime = globals.runtime()?;
-    runtime.create(given_id(matches), &bundle(matches)?, &options(matches))?;
+    runtime.create(given_id(matches), bundle(matches)?, &options(matches))?;
     Ok(ExitCode::SUCCESS)
 }
 

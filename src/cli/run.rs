@@ -35,5 +35,5 @@ fn run(globals: &Globals, matches: &ArgMatches) -> Result<ExitCode> {
     };
     let bundle = create::bundle(matches)?;
     let runtime = globals.runtime()?;
-    runtime.run(given_id(matches), &bundle, &create::options(matches), &options).map(exit_code)
+    runtime.run(given_id(matches), bundle, &create::options(matches), &options).map(exit_code)
 }

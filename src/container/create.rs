@@ -62,7 +62,7 @@ pub(super) struct Line {
 pub(super) fn create(
     runtime: &Runtime,
     id: &str,
-    bundle: &Bundle,
+    bundle: Bundle,
     options: &CreateOptions,
     next: Next<'_>,
 ) -> Result<Created> {
@@ -79,28 +79,34 @@ pub(super) fn create(
         },
         cgroup_manager: runtime.manager,
     };
-    let (facts, mut plan) = make_plan(runtime, bundle, &plan_options)?;
+    let (facts, mut plan) = make_plan(runtime, &bundle, &plan_options)?;
     timings::mark("planned");
     let preserve_fds = activation::pass_descriptors(options.preserve_fds, &mut plan.init.process.env)?;
 
+    let oci_version = bundle.config().oci_version.clone().unwrap_or_default();
+    let annotations = bundle.config().annotations.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
+    // What init would keep without need goes before the clone.
+    let (bundle, raw) = bundle.into_parts();
     let state = State {
-        oci_version: bundle.config().oci_version.clone().unwrap_or_default(),
+        oci_version,
         id: id.to_owned(),
         pid: 0,
         status: Status::Creating,
-        bundle: bundle.directory().to_owned(),
+        bundle,
         rootfs: plan.init.rootfs.as_ref().map(|rootfs| rootfs.path.clone()).unwrap_or_default(),
         created: rfc3339(SystemTime::now()),
         owner: String::new(),
-        annotations: bundle.config().annotations.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
+        annotations,
     };
     check_rootfs(&plan)?;
     let places = if plan.hooks.is_empty() { HookPlaces::default() } else { HookPlaces::open(&state)? };
     let directory = Guard::new(Directory::create(&runtime.root, id)?, runtime.on_warning);
     let Some(dir) = directory.made() else { return Err(unexpected()) };
     activation::plan_notify_socket(dir.path(), &mut plan)?;
-    let maker = Maker { runtime, bundle, options, facts, plan, preserve_fds, state, places };
+    let maker = Maker { runtime, options, facts, plan, preserve_fds, state, places };
     let lock = dir.lock()?;
+    dir.save_config(&raw)?;
+    drop(raw);
     let (child, record, line) = match maker.make(dir, next) {
         Ok(made) => made,
         Err(error) => {
@@ -141,7 +147,6 @@ fn make_plan(runtime: &Runtime, bundle: &Bundle, options: &PlanOptions<'_>) -> R
 /// Everything that the steps of a creation share.
 struct Maker<'a> {
     runtime: &'a Runtime,
-    bundle: &'a Bundle,
     options: &'a CreateOptions,
     facts: HostFacts,
     plan: Box<Plan>,
@@ -165,7 +170,6 @@ impl Maker<'_> {
         let joins = Joins::open(&self.plan.init.namespaces)?;
         let cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
         let mut record = self.record(&cgroup);
-        directory.save_config(self.bundle.raw())?;
         directory.save(&record)?;
         timings::mark("state begun");
         let mut making = Guard::new(Making::new(cgroup), on_warning);

@@ -117,9 +117,9 @@ impl Runtime {
     /// # Errors
     /// [`Kind::Exists`] when the id is taken, [`Kind::Config`] for a configuration that cannot be, and whatever
     /// the host refuses. Nothing is left behind then.
-    pub fn create(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
+    pub fn create(&self, id: &str, bundle: Bundle, options: &CreateOptions) -> Result<Container> {
         match &self.helper {
-            Some(program) => helper::create(program, self, id, bundle, options).and_then(|()| self.container(id)),
+            Some(program) => helper::create(program, self, id, &bundle, options).and_then(|()| self.container(id)),
             None => create::create(self, id, bundle, options, Next::Gate).map(|created| created.container),
         }
     }
@@ -129,9 +129,9 @@ impl Runtime {
     ///
     /// # Errors
     /// Those of [`Runtime::create`] and [`Container::start`].
-    pub fn run(&self, id: &str, bundle: &Bundle, create: &CreateOptions, run: &RunOptions) -> Result<i32> {
+    pub fn run(&self, id: &str, bundle: Bundle, create: &CreateOptions, run: &RunOptions) -> Result<i32> {
         match &self.helper {
-            Some(program) => helper::run(program, self, id, bundle, create, run),
+            Some(program) => helper::run(program, self, id, &bundle, create, run),
             None => run::run(self, id, bundle, create, run),
         }
     }

@@ -11,7 +11,7 @@ use crate::timings;
 pub(super) fn run(
     runtime: &Runtime,
     id: &str,
-    bundle: &Bundle,
+    bundle: Bundle,
     options: &CreateOptions,
     run: &RunOptions,
 ) -> Result<i32> {
@@ -23,8 +23,8 @@ pub(super) fn run(
         nix::sys::prctl::set_child_subreaper(true).context(|| "prctl PR_SET_CHILD_SUBREAPER")?;
     }
     let mut front = Front::new()?;
-    let created = create::create(runtime, id, bundle, options, Next::Start(Some(&mut front)))?;
     let terminal = options.console_socket.is_none() && bundle.config().process.as_ref().is_some_and(|it| it.terminal);
+    let created = create::create(runtime, id, bundle, options, Next::Start(Some(&mut front)))?;
     let code = discard_on_failure(&created.container, wait(&created, &front, terminal, run))?;
     if !run.keep {
         created.container.delete(true)?;

@@ -20,9 +20,10 @@ pub(crate) fn release_program() {
 pub(crate) fn release_stack() {
     /// More than this program's calls nest; further down nothing is mapped, or nothing was touched.
     const DEPTH: usize = 256 * 1024;
+    /// Enough for the frames of the calls below.
+    const BELOW: usize = 1024;
     let here = 0_u8;
-    // One page is left for the frames of the calls below.
-    let end = (std::ptr::from_ref(&here).addr() & !0xfff).saturating_sub(4096);
+    let end = std::ptr::from_ref(&here).addr().saturating_sub(BELOW) & !0xfff;
     let start = end.saturating_sub(DEPTH);
     // SAFETY: MADV_DONTNEED makes anonymous memory read as zeroes, so nobody may rely on its content: below the frames that
     // are in use, the stack of a thread has none, and a range that is not mapped is passed over. It cannot reach another

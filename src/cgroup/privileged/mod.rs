@@ -1,7 +1,6 @@
 //! The room against the kernel: needs root and the host's cgroup file systems, and fails without. Every cgroup has
 //! the pid of the test in its name and is removed even when the test fails.
 
-mod places;
 mod v1;
 mod v2;
 

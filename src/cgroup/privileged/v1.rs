@@ -1,5 +1,7 @@
 //! Tests for a host with v1 hierarchies.
 
+mod places;
+
 use std::io::Read;
 use std::time::Duration;
 

@@ -6,7 +6,9 @@ use std::fs;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use super::super::layout::{Mounted, at_usual_places, parse_mounts};
+use crate::cgroup::layout::{Mounted, at_usual_places, parse_mounts};
+use crate::cgroup::record::Version;
+use crate::host::CgroupLayout;
 
 const NONE: Option<&str> = None;
 
@@ -45,7 +47,7 @@ fn by_table() -> Vec<Mounted> {
 }
 
 fn by_place(own: &str) -> Option<Vec<Mounted>> {
-    let mut found = at_usual_places(own)?;
+    let mut found = at_usual_places(CgroupLayout::Hybrid, own)?;
     found.sort_by_key(by_mount());
     Some(found)
 }
@@ -60,6 +62,18 @@ fn usual_places_are_what_the_mount_table_says() {
 }
 
 #[test]
+fn usual_places_are_those_of_v1_where_v2_is_mounted_nowhere() {
+    where_all_are_usual(|own| {
+        let all = by_place(own).unwrap();
+        umount2("/sys/fs/cgroup/unified", MntFlags::empty()).unwrap();
+        assert_eq!(at_usual_places(CgroupLayout::Hybrid, own), None);
+        let found = at_usual_places(CgroupLayout::Legacy, own).unwrap();
+        assert_eq!(found.len(), all.len() - 1);
+        assert!(found.iter().all(|mounted| all.contains(mounted) && mounted.version == Version::V1));
+    });
+}
+
+#[test]
 fn usual_places_are_not_taken_where_one_is_missing_or_another() {
     where_all_are_usual(|own| {
         let point = "/sys/fs/cgroup/pids";
@@ -67,12 +81,12 @@ fn usual_places_are_not_taken_where_one_is_missing_or_another() {
             [(Some("none"), Some("tmpfs"), MsFlags::empty()), (Some("/sys/fs/cgroup/cpu"), NONE, MsFlags::MS_BIND)]
         {
             mount(source, point, fs_type, flags, NONE).unwrap();
-            assert_eq!(at_usual_places(own), None, "{source:?}");
+            assert_eq!(at_usual_places(CgroupLayout::Hybrid, own), None, "{source:?}");
             umount2(point, MntFlags::empty()).unwrap();
         }
-        assert!(at_usual_places(own).is_some());
+        assert!(at_usual_places(CgroupLayout::Hybrid, own).is_some());
         umount2(point, MntFlags::empty()).unwrap();
-        assert_eq!(at_usual_places(own), None);
+        assert_eq!(at_usual_places(CgroupLayout::Hybrid, own), None);
     });
 }
 
@@ -82,7 +96,7 @@ fn usual_places_are_not_taken_where_only_a_part_is_mounted() {
         let part = format!("/sys/fs/cgroup/pids/coracle-test-{}-part", std::process::id());
         fs::create_dir(&part).unwrap();
         mount(Some(&*part), "/sys/fs/cgroup/pids", NONE, MsFlags::MS_BIND, NONE).unwrap();
-        let found = at_usual_places(own);
+        let found = at_usual_places(CgroupLayout::Hybrid, own);
         umount2("/sys/fs/cgroup/pids", MntFlags::empty()).unwrap();
         fs::remove_dir(&part).unwrap();
         assert_eq!(found, None);

@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::stat;
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
 use super::record::{Hierarchy, Version};
 use crate::error::{Context, Result};
@@ -117,17 +116,13 @@ pub(super) fn at_usual_places(layout: CgroupLayout, own: &str) -> Option<Vec<Mou
 
 /// The hierarchy of v1 of the controllers `names`, or that of v2 if there are none, and the device number it has.
 fn at_usual_place(names: &str) -> Option<(u64, Mounted)> {
-    /// Inode of a hierarchy's root, as of every kernfs.
-    const ROOT: u64 = 1;
-    let (version, magic, directory) = match names.strip_prefix("name=").unwrap_or(names) {
-        "" => (Version::V2, CGROUP2_SUPER_MAGIC, "unified"),
-        names => (Version::V1, CGROUP_SUPER_MAGIC, names),
+    let below = |directory: &str| Path::new(UNIFIED).join(directory);
+    let (version, mount, root) = match names.strip_prefix("name=").unwrap_or(names) {
+        // As `layout` has it; its root is inode 1, as that of every kernfs.
+        "" => (Version::V2, below("unified"), stat(&below("unified")).ok().filter(|found| found.st_ino == 1)?),
+        // A file that v1 has in the roots of its hierarchies only (CFTYPE_ONLY_ON_ROOT of the kernel's cgroup-v1.c).
+        names => (Version::V1, below(names), stat(&below(names).join("cgroup.sane_behavior")).ok()?),
     };
-    let mount = Path::new(UNIFIED).join(directory);
-    if statfs(&mount).ok()?.filesystem_type() != magic {
-        return None;
-    }
-    let root = stat(&mount).ok().filter(|found| found.st_ino == ROOT)?;
     let mounted = Mounted { version, controllers: known_controllers(names), mount, root: "/".to_owned() };
     Some((root.st_dev, mounted))
 }

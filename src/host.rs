@@ -26,9 +26,9 @@ pub(crate) struct HostFacts {
     pub last_capability: u8,
     /// CAP_SYS_ADMIN and friends are held over our own user namespace: bit mask of the effective set.
     pub effective_capabilities: u64,
-    /// AppArmor is enabled (/sys/module/apparmor/parameters/enabled).
+    /// AppArmor is enabled (/sys/module/apparmor/parameters/enabled). False where nobody asked.
     pub apparmor: bool,
-    /// SELinux is enabled (/sys/fs/selinux is mounted).
+    /// SELinux is enabled (/sys/fs/selinux is mounted). Likewise.
     pub selinux: bool,
     /// The runtime itself runs inside a user namespace (/proc/self/uid_map is not the identity).
     pub in_user_namespace: bool,
@@ -37,8 +37,9 @@ pub(crate) struct HostFacts {
 }
 
 impl HostFacts {
-    /// Asks the kernel. `rootless` is what the caller was told (`--rootless`); `None` finds it out.
-    pub fn gather(rootless: Option<bool>) -> Result<HostFacts> {
+    /// Asks the kernel. `rootless` is what the caller was told (`--rootless`); `None` finds it out. The security modules are
+    /// asked about where there are `labels` or profiles to set.
+    pub fn gather(rootless: Option<bool>, labels: bool) -> Result<HostFacts> {
         let status = read("/proc/self/status")?;
         let euid = effective(&status, "Uid:")?;
         let in_user_namespace = !is_initial_namespace() && !is_identity(&read("/proc/self/uid_map")?);
@@ -49,9 +50,10 @@ impl HostFacts {
             cgroup: cgroup_layout(),
             last_capability: last_capability(),
             effective_capabilities: mask(&status, "CapEff:")?,
-            apparmor: file::read_composed("/sys/module/apparmor/parameters/enabled")
-                .is_ok_and(|text| text.starts_with(b"Y")),
-            selinux: std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
+            apparmor: labels
+                && file::read_composed("/sys/module/apparmor/parameters/enabled")
+                    .is_ok_and(|text| text.starts_with(b"Y")),
+            selinux: labels && std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
             in_user_namespace,
             ignored_signals: mask(&status, "SigIgn:")?,
         })
@@ -133,13 +135,13 @@ mod tests {
 
     #[test]
     fn gather_agrees_with_the_kernel() {
-        let facts = HostFacts::gather(None).unwrap();
+        let facts = HostFacts::gather(None, true).unwrap();
         assert_eq!((facts.euid, facts.egid), (geteuid().as_raw(), getegid().as_raw()));
         assert_eq!(facts.in_user_namespace, !is_identity(&std::fs::read_to_string("/proc/self/uid_map").unwrap()));
         let highest = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
         assert_eq!(highest.trim(), facts.last_capability.to_string());
         assert_eq!(facts.effective_capabilities >> (facts.last_capability + 1), 0, "{facts:?}");
-        assert!(HostFacts::gather(Some(true)).unwrap().rootless);
+        assert!(HostFacts::gather(Some(true), false).unwrap().rootless);
     }
 
     #[test]

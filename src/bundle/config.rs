@@ -35,6 +35,14 @@ pub(crate) struct Config {
     pub linux: Option<Linux>,
 }
 
+impl Config {
+    /// Whether a security module of the host has something to do for it.
+    pub fn has_labels(&self) -> bool {
+        let labelled = |linux: &Linux| linux.mount_label.is_some();
+        self.process.as_ref().is_some_and(Process::has_labels) || self.linux.as_ref().is_some_and(labelled)
+    }
+}
+
 /// hooks (config.md#posix-platform-hooks).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

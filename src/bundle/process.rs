@@ -40,6 +40,13 @@ pub(crate) struct Process {
     pub exec_cpu_affinity: Option<ExecCpuAffinity>,
 }
 
+impl Process {
+    /// Whether it has a profile of AppArmor or a label of SELinux.
+    pub fn has_labels(&self) -> bool {
+        self.apparmor_profile.is_some() || self.selinux_label.is_some()
+    }
+}
+
 fn user<'de, D: serde::Deserializer<'de>>(json: D) -> Result<User, D::Error> {
     Ok(optional_object(json)?.unwrap_or_default())
 }

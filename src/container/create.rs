@@ -132,7 +132,7 @@ pub(super) fn create(
 /// [`create`], which need not hold what planning moved about.
 #[inline(never)]
 fn make_plan(runtime: &Runtime, bundle: &Bundle, options: &PlanOptions<'_>) -> Result<(HostFacts, Box<Plan>)> {
-    let facts = HostFacts::gather(runtime.rootless)?;
+    let facts = HostFacts::gather(runtime.rootless, bundle.config().has_labels())?;
     let (plan, warnings) = Plan::new(bundle.config(), bundle.directory(), &facts, options)?;
     let mut plan = Box::new(plan);
     warnings.iter().for_each(runtime.on_warning);

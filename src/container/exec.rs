@@ -62,11 +62,11 @@ fn make(
         return Err(Error::new(ErrorKind::Status, "cannot exec in a stopped container"));
     };
     let config = container.config()?;
-    let facts = HostFacts::gather(runtime.rootless)?;
     let (process, pointer) = match &options.process_file {
         Some(path) => (parse_process(&read_limited(path)?).context(|| format!("parse {}", path.display()))?, ""),
         None => (overrides(options)?.apply(config.process.as_ref())?, "/process"),
     };
+    let facts = HostFacts::gather(runtime.rootless, process.has_labels())?;
     let request = ExecRequest {
         id: container.id(),
         init_pid: init.pid,

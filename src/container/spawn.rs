@@ -70,8 +70,9 @@ fn direct(spawn: Spawn<'_>, sync: ParentEnd, child_end: ChildEnd) -> Result<Spaw
     let children = ChildNamespaces::prepare(plan, request.plan.namespaces.is_new(Kind::Time), &fds)?;
     let (cloned, in_cgroup) = clone_into(plan.clone_flags, fds.cgroup.directory())?;
     let Cloned::Parent { pid, pidfd } = cloned else {
-        // At once: while init holds the other end too, it cannot see the end of a runtime that is killed.
-        drop(sync);
+        // Init closes it first of all, with whatever else is not its own: while it holds the other end too, it cannot see the
+        // end of a runtime that is killed.
+        std::mem::forget(sync);
         init::run(request, fds, child_end, init::Born::Directly)
     };
     let child = Guard::new(Child { pid, pidfd }, on_warning);

@@ -277,6 +277,6 @@ impl Directory {
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let describe = || format!("read {}", self.path.join(name).display());
         let file = file::open_at(&self.fd, name, OFlags::RDONLY | OFlags::NOFOLLOW).context(describe)?;
-        file::read_limited(file, usize::MAX).context(describe)
+        file::read_whole(file).context(describe)
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn update(container: &Container, options: &UpdateOptions) -> Result<(
     let mut after = before.clone();
     after.merge(change);
 
-    let facts = HostFacts::gather(container.runtime.rootless)?;
+    let facts = HostFacts::gather(container.runtime.rootless, false)?;
     let path = linux.cgroups_path.as_deref();
     let plan = |resources| CgroupPlan::new(path, Some(resources), container.id(), record.cgroup.manager, &facts);
     let (old, known) = plan(&before)?;

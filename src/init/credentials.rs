@@ -54,7 +54,9 @@ pub(crate) fn become_root() -> Result<()> {
 /// setgroups(2), setresgid(2), setresuid(2). The permitted set survives; the effective set is empty afterwards
 /// when this leaves root, until [`raise_effective`] or [`set_capabilities`].
 pub(crate) fn switch_user(process: &ProcessPlan) -> Result<()> {
-    thread::set_keep_capabilities(true).context(|| "keep capabilities across setresuid")?;
+    if process.uid != 0 {
+        thread::set_keep_capabilities(true).context(|| "keep capabilities across setresuid")?;
+    }
     set_groups(process)?;
     let (uid, gid) = (Uid::from_raw(process.uid), Gid::from_raw(process.gid));
     let user = pointer::join(&process.pointer, "user");

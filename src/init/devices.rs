@@ -32,10 +32,13 @@ const LINKS: [(&str, &str); 5] = [
 /// Makes every device, and the links unless /dev is the user's own. After the mounts, before the pivot.
 pub(crate) fn make_all(plan: &RootfsPlan, root: &Root) -> Result<()> {
     let mask = rustix::process::umask(Mode::empty());
-    let made = make_nodes(root, plan).and_then(|held| match (plan.default_devices, held) {
-        (false, _) => Ok(()),
-        (true, Some((path, dev))) if path == Path::new("/dev") => make_links(&dev),
-        (true, _) => make_links(&root.make_dir_all(Path::new("/dev"))?),
+    let made = make_nodes(root, plan).and_then(|held| {
+        let dev = match (plan.default_devices, held) {
+            (false, _) => return Ok(()),
+            (true, Some((path, dev))) if path == Path::new("/dev") => dev,
+            (true, _) => root.make_dir_all(Path::new("/dev"))?,
+        };
+        make_links(&dev).map(|()| root.retire(dev))
     });
     rustix::process::umask(mask);
     made

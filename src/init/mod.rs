@@ -101,6 +101,9 @@ pub(crate) enum Born {
     OfIntermediate { refused: u64 },
 }
 
+/// What the files that init makes are not for, and its hooks' and the program's default.
+const UMASK: u32 = 0o022;
+
 /// Whom init tells what it cannot do.
 enum Line {
     /// The process that made it: `create` until the container is ready, `exec` to the end.
@@ -168,14 +171,16 @@ struct Prepared {
 /// Everything that `create` and `exec` want to hear about, in this order. Gives the gate back.
 fn prepare(
     request: &InitRequest<'_>,
-    fds: InitFds,
+    mut fds: InitFds,
     sync: &ChildEnd,
     born: Born,
 ) -> Result<(Prepared, Option<OwnedFd>)> {
     let InitRequest { plan, .. } = *request;
     timings::mark("begin");
+    // It has been born there: closed now with all that is not kept.
+    std::mem::forget(std::mem::take(&mut fds.cgroup));
     close_inherited(request, &fds, sync)?;
-    attributes::set_umask(0o022);
+    attributes::set_umask(UMASK);
     attributes::reset_signals(request.ignored_signals)?;
     unshare_new(request.early_flags)?;
     timings::mark("namespaces made");
@@ -232,7 +237,9 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     }
     credentials::drop_bounding(process.capabilities.bounding, request.last_capability)?;
     credentials::switch_user(process)?;
-    attributes::set_umask(process.umask);
+    if process.umask != UMASK {
+        attributes::set_umask(process.umask);
+    }
     attributes::set_limits(&process.pointer, &process.rlimits)?;
     pass_descriptors(request.preserve_fds)?;
     if process.no_new_privileges {
@@ -260,7 +267,6 @@ fn close_inherited(request: &InitRequest<'_>, fds: &InitFds, sync: &ChildEnd) ->
     let (preserve, options) = (request.preserve_fds, request.hook_options);
     let mut kept: Vec<i32> = vec![sync.as_fd().as_raw_fd()];
     kept.extend(fds.gate.iter().chain(&fds.console).map(AsRawFd::as_raw_fd));
-    kept.extend(fds.cgroup.directory().map(|fd| fd.as_raw_fd()));
     kept.extend(fds.sources.descriptors().chain(fds.joins.descriptors()));
     kept.extend(timings::descriptor().map(|fd| fd.as_raw_fd()));
     kept.extend([options.stdout, options.stderr].into_iter().flatten().map(|fd| fd.as_raw_fd()));

@@ -58,10 +58,13 @@ pub(crate) fn read_limited(file: impl AsFd, limit: usize) -> Result<Vec<u8>, Err
     Ok(content)
 }
 
-/// All of the file at `path` of procfs or sysfs that the kernel composes whole at the first read, where a read that gives
-/// less than was asked for has met the end.
+/// All of the file at `path` of procfs or sysfs that the kernel composes whole at the first read: see [`read_whole`].
 pub(crate) fn read_composed(path: impl Arg) -> Result<Vec<u8>, Errno> {
-    let file = open(path)?;
+    read_whole(open(path)?)
+}
+
+/// All of `file`, where a read that gives less than was asked for has met the end: a regular file that nobody writes to.
+pub(crate) fn read_whole(file: impl AsFd) -> Result<Vec<u8>, Errno> {
     let mut content = Vec::new();
     while read_piece(&file, &mut content)? == PIECE {}
     Ok(content)

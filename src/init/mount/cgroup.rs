@@ -110,8 +110,8 @@ fn is_cgroup2(path: &Path) -> bool {
     statfs(path).is_ok_and(|status| status.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-/// Performs an entry of type cgroup or cgroup2. Gives the root of the new mount.
-pub(super) fn mount(entry: &Entry<'_>, v2: bool, source: &CStr) -> Result<OwnedFd> {
+/// Performs an entry of type cgroup or cgroup2 on `target`. Gives the root of the new mount.
+pub(super) fn mount(entry: &Entry<'_>, v2: bool, source: &CStr, target: &Target<'_>) -> Result<OwnedFd> {
     let view = entry.cgroups.ok_or_else(|| Error::new(Kind::Unsupported, "the host's control groups are not known"))?;
     let mut attributes = Attributes::of(entry.mount);
     attributes.clear = 0;
@@ -121,11 +121,10 @@ pub(super) fn mount(entry: &Entry<'_>, v2: bool, source: &CStr) -> Result<OwnedF
         attributes.set |= RDONLY;
         attributes.recursive_set |= RDONLY;
     }
-    let target = entry.directory()?;
     if v2 || view.layout == CgroupLayout::Unified {
-        return mount_unified(entry, view, source, &target, &attributes);
+        return mount_unified(entry, view, source, target, &attributes);
     }
-    mount_v1(entry, view, &target, &attributes)
+    mount_v1(entry, view, target, &attributes)
 }
 
 fn mount_unified(

@@ -59,6 +59,8 @@ pub(crate) fn mount_all(
             }
             if mount.destination.parent().is_none() {
                 *root = Root::from(placed).with_peers(root.holds_peers());
+            } else {
+                root.retire(placed);
             }
         }
     }
@@ -178,7 +180,12 @@ fn perform(entry: &Entry<'_>, early: Option<OwnedFd>, unsealed: &mut Unsealed) -
     match &entry.mount.source {
         MountSource::Bind { path, recursive } => bind(entry, path, *recursive, early),
         MountSource::New { fs_type, source } => new_filesystem(entry, fs_type, source),
-        MountSource::Cgroup { v2, source } => cgroup::mount(entry, *v2, source).map(Some),
+        MountSource::Cgroup { v2, source } => {
+            let target = entry.directory()?;
+            let placed = cgroup::mount(entry, *v2, source, &target)?;
+            entry.root.retire(target.fd);
+            Ok(Some(placed))
+        }
         MountSource::Remount { bind } => remount(entry, *bind, unsealed).map(|()| None).map_err(needs_a_mount),
         MountSource::PropagationOnly => {
             let placed = entry.root.resolve(&entry.mount.destination, entry.links())?;
@@ -218,7 +225,9 @@ fn bind(entry: &Entry<'_>, source: &CStr, recursive: bool, early: Option<OwnedFd
     } else {
         entry.target(entry.root.make_file(&mount.destination, entry.links())?, entry.links())
     };
-    tree.place(&target, &attributes).map(Some)
+    let placed = tree.place(&target, &attributes)?;
+    entry.root.retire(target.fd);
+    Ok(Some(placed))
 }
 
 fn idmapped(entry: &Entry<'_>, tree: &Tree, idmap: &crate::plan::mounts::IdmapPlan) -> Result<()> {

@@ -19,8 +19,10 @@ use crate::plan::mounts::{MountPlan, MountSource};
 /// # Errors
 /// When one of them is not open.
 pub(super) fn pass_descriptors(preserve: u32, environment: &mut Vec<CString>) -> Result<u32> {
-    let [fds, pid, names] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].map(env::var_os);
-    let listen = ListenFds::new(fds.as_deref(), pid.as_deref(), names.as_deref(), std::process::id());
+    let listen = env::var_os("LISTEN_FDS").and_then(|fds| {
+        let [pid, names] = ["LISTEN_PID", "LISTEN_FDNAMES"].map(env::var_os);
+        ListenFds::new(&fds, pid.as_deref(), names.as_deref(), std::process::id())
+    });
     let count = preserve.saturating_add(listen.as_ref().map_or(0, |listen| listen.count));
     let passed = seal::passed_descriptors();
     if i64::from(count) > i64::from(passed) {

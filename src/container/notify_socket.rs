@@ -178,13 +178,8 @@ pub(crate) struct ListenFds {
 impl ListenFds {
     /// From the caller's LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. `None` if there are none or they are meant for
     /// another process than `own_pid`; without LISTEN_PID they are ours.
-    pub(crate) fn new(
-        fds: Option<&OsStr>,
-        pid: Option<&OsStr>,
-        names: Option<&OsStr>,
-        own_pid: u32,
-    ) -> Option<ListenFds> {
-        let count = number(fds?).filter(|count| (1..=i32::MAX.cast_unsigned()).contains(count))?;
+    pub(crate) fn new(fds: &OsStr, pid: Option<&OsStr>, names: Option<&OsStr>, own_pid: u32) -> Option<ListenFds> {
+        let count = number(fds).filter(|count| (1..=i32::MAX.cast_unsigned()).contains(count))?;
         let is_ours = pid.is_none_or(|pid| number(pid) == Some(own_pid));
         is_ours.then(|| ListenFds { count, names: names.map(OsStr::to_owned) })
     }
@@ -301,7 +296,7 @@ mod tests {
     }
 
     fn listen(fds: &str, pid: Option<&str>) -> Option<ListenFds> {
-        ListenFds::new(Some(OsStr::new(fds)), pid.map(OsStr::new), Some(OsStr::new("a:b")), 77)
+        ListenFds::new(OsStr::new(fds), pid.map(OsStr::new), Some(OsStr::new("a:b")), 77)
     }
 
     #[test]

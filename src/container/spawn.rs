@@ -54,10 +54,7 @@ impl Spawned {
 
 /// Makes init, which then waits for [`Spawned::release`].
 pub(crate) fn spawn(spawn: Spawn<'_>) -> Result<Spawned> {
-    // A non-dumpable process belongs to root in /proc: only root could write its maps and offsets. An
-    // unprivileged runtime leaves its child open until then; it holds nothing that the user may not see.
-    let private = nix::unistd::geteuid().is_root();
-    nix::sys::prctl::set_dumpable(!private).context(|| "prctl PR_SET_DUMPABLE")?;
+    nix::sys::prctl::set_dumpable(!spawn.plan.private).context(|| "prctl PR_SET_DUMPABLE")?;
     let (sync, child_end) = crate::sync::channel()?;
     match spawn.plan.way {
         Way::Direct => direct(spawn, sync, child_end),

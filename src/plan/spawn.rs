@@ -38,6 +38,9 @@ pub(crate) struct SpawnPlan {
     pub deny_setgroups: bool,
     /// Offsets of a new time namespace (time_namespaces(7)).
     pub time_offsets: Vec<TimeOffset>,
+    /// Root's: the child is not dumpable, so that it belongs to root in /proc and only root could write its maps and offsets.
+    /// An unprivileged runtime leaves its child open until then; it holds nothing that the user may not see.
+    pub private: bool,
 }
 
 impl SpawnPlan {
@@ -78,6 +81,7 @@ impl SpawnPlan {
             map_with_helpers: user.map_with_helpers,
             deny_setgroups: user.setgroups_denied,
             time_offsets: Vec::new(),
+            private: !unprivileged,
         }
     }
 }

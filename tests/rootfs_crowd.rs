@@ -153,28 +153,42 @@ const USUAL_PLACES: &str = r#"set -e
     fi
     "#;
 
-/// Runs a container under strace after `prepare`, in a mount namespace of its own: which lines of /proc/self/cgroup it
-/// sees, and whether anything read the mount table.
-fn run_prepared(lab: &Lab, prepare: &str) -> (String, bool) {
-    let bundle = lab.bundle(|c| args(c, &["cat", "/proc/self/cgroup"]));
+/// Leads containers through their lives under strace, in a mount namespace of their own that `prepare` has changed, each command
+/// by `prefix`: which lines of /proc/self/cgroup one sees, and whether anything read a mount table.
+fn live_prepared(lab: &Lab, prepare: &str, prefix: &str) -> (String, bool) {
+    let short = lab.bundle(|c| args(c, &["cat", "/proc/self/cgroup"]));
+    let long = lab.bundle(|c| args(c, &["sleep", "1000"]));
     let log = lab.path(&format!("opens-{}", lab.number()));
-    let script = format!(r#"{USUAL_PLACES}{prepare} strace -f -qq -e trace=open,openat,openat2 -o "$@""#);
+    let script = format!(
+        r#"{USUAL_PLACES}{prepare}
+        log=$1 short=$2 one=$3 long=$4 other=$5
+        shift 5
+        traced() {{ {prefix} strace -qq -A -e trace=open,openat,openat2 -o "$log" "$@"; }}
+        # strace -f ends with the last process that it follows, and that of create would be init.
+        traced -f "$@" run --bundle "$short" "$one"
+        traced "$@" create --bundle "$long" "$other" >/dev/null </dev/null
+        for command in start state ps pause resume kill; do traced "$@" "$command" "$other" >/dev/null; done
+        traced "$@" delete --force "$other""#
+    );
     let output = std::process::Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script, "sh", log.to_str().unwrap(), lab.runtime.to_str().unwrap()])
-        .args(["--root", lab.state_root().to_str().unwrap(), "run", "--bundle", bundle.str(), &lab.id()])
+        .args(["--mount", "sh", "-c", &script, "sh", log.to_str().unwrap()])
+        .args([short.str(), &lab.id(), long.str(), &lab.id()])
+        .args([lab.runtime.to_str().unwrap(), "--root", lab.state_root().to_str().unwrap()])
         .env("CORACLE_TEST_TAG", &lab.tag)
         .output()
         .expect("this test needs unshare and strace");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && stderr.is_empty(), "{stderr}");
-    (stdout.into_owned(), fs::read_to_string(log).unwrap().contains("/mountinfo"))
+    let opens = fs::read_to_string(log).unwrap();
+    assert!(opens.contains("config.json"), "{opens}");
+    (stdout.into_owned(), opens.contains("/mountinfo") || opens.contains("/mounts\""))
 }
 
 /// On a host with thousands of mounts a create costs what it costs elsewhere: nothing reads the mount table.
 #[test]
 fn mount_table_is_read_by_nobody_where_cgroups_are_at_their_places() {
     let lab = Lab::new();
-    let (inside, read) = run_prepared(&lab, "");
+    let (inside, read) = live_prepared(&lab, "", "");
     assert!(!read);
     // What the table would have told: the container has its own cgroup in every hierarchy.
     let unknown = |line: &str| ["misc", "debug"].iter().any(|name| line.contains(name));
@@ -186,14 +200,14 @@ fn mount_table_is_read_by_nobody_where_cgroups_are_at_their_places() {
 fn mount_table_tells_of_a_hierarchy_that_is_elsewhere() {
     let lab = Lab::new();
     if fs::exists("/sys/fs/cgroup/cgroup.procs").unwrap() {
-        let (inside, read) = run_prepared(&lab, "mount --bind /sys/fs/cgroup /mnt;");
+        let (inside, read) = live_prepared(&lab, "mount --bind /sys/fs/cgroup /mnt", "");
         assert!(!read && inside.contains(&lab.tag), "v2 alone has one place: {inside}");
         return;
     }
     let elsewhere = lab.path("pids");
     fs::create_dir(&elsewhere).unwrap();
-    let prepare = format!("mount --move /sys/fs/cgroup/pids {};", elsewhere.display());
-    let (inside, read) = run_prepared(&lab, &prepare);
+    let prepare = format!("mount --move /sys/fs/cgroup/pids {}", elsewhere.display());
+    let (inside, read) = live_prepared(&lab, &prepare, "");
     assert!(read);
     let pids = inside.lines().find(|line| line.contains(":pids:")).unwrap();
     assert!(pids.contains(&lab.tag), "{inside}");
@@ -204,6 +218,6 @@ fn mount_table_tells_of_a_hierarchy_that_is_elsewhere() {
 fn mount_table_tells_what_a_cgroup_namespace_sees() {
     let lab = Lab::new();
     let v2_alone = fs::exists("/sys/fs/cgroup/cgroup.procs").unwrap();
-    let (_, read) = run_prepared(&lab, "unshare --cgroup");
+    let (_, read) = live_prepared(&lab, "", "unshare --cgroup");
     assert_eq!(read, !v2_alone);
 }

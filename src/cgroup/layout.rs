@@ -93,17 +93,16 @@ impl Own {
 
 /// The hierarchies in which `own` says where the caller is, if each is mounted below /sys/fs/cgroup by the names of its
 /// controllers, from its root on, and none twice. `None` too if the caller's view of cgroups does not begin at those roots.
-/// Where v2 is not at its place it has no controller, and counts for nothing.
+///
+/// That a place has the hierarchy of its name is taken on trust: nobody but the host's root can mount another one there.
 pub(super) fn at_usual_places(layout: CgroupLayout, own: &str) -> Option<Vec<Mounted>> {
-    // PROC_CGROUP_INIT_INO of the kernel's proc_ns.h, since Linux 4.6.
-    if stat("/proc/self/ns/cgroup").ok()?.st_ino != 0xEFFF_FFFB {
+    let names = || own.lines().filter_map(|line| line.split(':').nth(1));
+    if layout == CgroupLayout::Legacy && names().any(str::is_empty) {
+        // Whatever controllers v1 has not taken are on v2, which is mounted elsewhere or nowhere.
         return None;
     }
-    let names = own.lines().filter_map(|line| line.split(':').nth(1));
-    let v2 = |names: &str| names.is_empty() && layout == CgroupLayout::Hybrid;
-    let wanted = names.filter(|names| v2(names) || !known_controllers(names).is_empty());
     let (mut devices, mut found) = (Vec::new(), Vec::new());
-    for names in wanted {
+    for names in names().filter(|names| names.is_empty() || !known_controllers(names).is_empty()) {
         let (device, mounted) = at_usual_place(names)?;
         if devices.contains(&device) {
             return None;
@@ -111,7 +110,9 @@ pub(super) fn at_usual_places(layout: CgroupLayout, own: &str) -> Option<Vec<Mou
         devices.push(device);
         found.push(mounted);
     }
-    Some(found)
+    // PROC_CGROUP_INIT_INO of the kernel's proc_ns.h, since Linux 4.6.
+    let sees_roots = stat("/proc/self/ns/cgroup").is_ok_and(|namespace| namespace.st_ino == 0xEFFF_FFFB);
+    (sees_roots && !found.is_empty()).then_some(found)
 }
 
 /// The hierarchy of v1 of the controllers `names`, or that of v2 if there are none, and the device number it has.
@@ -151,10 +152,13 @@ pub(super) fn parse_mounts(table: &str) -> Vec<Mounted> {
 
 /// Whether something else is mounted over the mount point, or on the way to it.
 fn is_hidden(mount: &MountLine<'_>, all: &[MountLine<'_>]) -> bool {
-    // From the mount up to the root: in `on` the way leads to the place of `next`.
+    // From the mount up to the root: in `on` the way leads to the place of `next`. What is mounted on the root itself is on
+    // no way that begins there.
+    let below_root = all.iter().filter(|other| other.point() != Path::new("/"));
     let (mut next, mut on) = (mount, mount);
     loop {
-        if all.iter().any(|other| other.id != next.id && other.parent == on.id && other.covers(next)) {
+        let covered = |other: &MountLine<'_>| other.id != next.id && other.parent == on.id && other.covers(next);
+        if below_root.clone().any(covered) {
             return true;
         }
         match all.iter().find(|other| other.id == on.parent) {
@@ -238,6 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn parse_mounts_prefers_the_usual_place_and_then_the_root() {
+        let chosen = |lines: &[&str]| parse_mounts(&lines.join("\n")).into_iter().map(|m| m.mount).collect::<Vec<_>>();
+        let (part, place) = (
+            "34 31 0:37 / /var/x rw - cgroup cgroup rw,pids",
+            "35 31 0:37 /a /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids",
+        );
+        assert_eq!(chosen(&[part, place]), [Path::new("/sys/fs/cgroup/pids")]);
+        assert_eq!(chosen(&[place, part]), [Path::new("/sys/fs/cgroup/pids")]);
+        let (part, whole) =
+            ("34 31 0:37 /a /var/x rw - cgroup cgroup rw,pids", "35 31 0:37 / /var/y rw - cgroup cgroup rw,pids");
+        assert_eq!(chosen(&[part, whole]), [Path::new("/var/y")]);
+        assert_eq!(chosen(&[whole, part]), [Path::new("/var/y")]);
+    }
+
+    #[test]
     fn parse_mounts_passes_over_what_is_mounted_over() {
         let unified = |table: &str| parse_mounts(table).iter().filter(|m| m.version == Version::V2).count();
         assert_eq!(unified(TABLE), 1);
@@ -248,6 +267,7 @@ mod tests {
             "{TABLE}50 31 0:60 / /sys/fs/cgroup rw - tmpfs none rw\n51 50 0:38 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n"
         );
         assert_eq!(unified(&anew), 1, "over the old mount of all, not below it");
+        assert_eq!(unified(&format!("{TABLE}50 27 0:60 / / rw - tmpfs none rw\n")), 1, "over the root");
         let beside = format!("{TABLE}50 31 0:60 / /sys/fs/cgroup/uni rw - tmpfs none rw\n");
         assert_eq!(unified(&beside), 1);
     }

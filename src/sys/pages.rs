@@ -14,13 +14,15 @@ pub(crate) fn release_program() {
     unsafe { libc::dl_iterate_phdr(Some(release_object), std::ptr::null_mut()) };
 }
 
-/// Gives back the pages of the stack that lie below the current frame: what deeper calls have touched before.
+/// Gives back the pages of the stack that lie below the caller's frame: what deeper calls have touched before. Never inlined:
+/// all of the caller's frame has to be above its own.
 ///
 /// A failure only means that the memory stays counted.
+#[inline(never)]
 pub(crate) fn release_stack() {
     /// More than this program's calls nest; further down nothing is mapped, or nothing was touched.
     const DEPTH: usize = 256 * 1024;
-    /// Enough for the frames of the calls below.
+    /// More than this frame and that of madvise, which has no locals.
     const BELOW: usize = 1024;
     let here = 0_u8;
     let end = std::ptr::from_ref(&here).addr().saturating_sub(BELOW) & !0xfff;

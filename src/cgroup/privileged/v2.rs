@@ -195,3 +195,34 @@ fn join_beside_leads_to_init_where_controllers_are_handed_down() {
         assert_eq!(joined(&scratch), "init");
     });
 }
+
+/// A cgroup with processes hands nothing down, but for the root, which may.
+#[test]
+fn refuse_withheld_blames_processes_only_below_the_root() {
+    on_v2(|facts| {
+        let available = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
+        assert!(available.contains("hugetlb"), "this test needs a controller that v1 has not taken: {available}");
+        std::fs::write(ROOT_CONTROL, "-hugetlb").unwrap();
+        let limit = resources(r#"{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#);
+        let outer = Cgroup::locate(&plan(&unique_path(), "{}"), facts).unwrap().record;
+        let mut withheld = outer.clone();
+        let hierarchy = &mut withheld.hierarchies[0];
+        hierarchy.controllers = vec!["hugetlb".to_owned()];
+        let keeper = hierarchy.directory.clone();
+        std::fs::create_dir(&keeper).unwrap();
+        let by_root = controllers::refuse_withheld(&withheld, &limit).unwrap_err();
+        assert_eq!(by_root.raw_errno(), None, "{by_root}");
+
+        std::fs::write(ROOT_CONTROL, "+hugetlb").unwrap();
+        let mut process = Command::new("sleep").arg("100").spawn().unwrap();
+        std::fs::write(keeper.join("cgroup.procs"), process.id().to_string()).unwrap();
+        withheld.hierarchies[0].directory.push("inner");
+        std::fs::create_dir(keeper.join("inner")).unwrap();
+        let by_keeper = controllers::refuse_withheld(&withheld, &limit).unwrap_err();
+        process.kill().unwrap();
+        process.wait().unwrap();
+        std::fs::remove_dir(keeper.join("inner")).unwrap();
+        std::fs::remove_dir(&keeper).unwrap();
+        assert_eq!(by_keeper.raw_errno(), Some(libc::EBUSY), "{by_keeper}");
+    });
+}

@@ -154,7 +154,9 @@ impl Workload {
 
     /// One operation timed, with what must come before it and after it.
     pub fn take_turn(self, stage: &Stage, contestant: &Contestant, round: usize) -> Result<Turn, String> {
-        let id = format!("bench-{}-{round}", std::process::id());
+        // By this name the script finds what a turn that was killed has left.
+        let name = std::env::var("BENCH_NAME").unwrap_or_else(|_unset| format!("bench-{}", std::process::id()));
+        let id = format!("{name}-{round}");
         match self {
             Workload::Run | Workload::RunAfterIdleness => timed(&mut run(stage, contestant, &id, false), stage, round),
             Workload::RunDocker => timed(&mut run(stage, contestant, &id, true), stage, round),

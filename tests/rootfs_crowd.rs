@@ -221,3 +221,26 @@ fn mount_table_tells_what_a_cgroup_namespace_sees() {
     let (_, read) = live_prepared(&lab, "", "unshare --cgroup");
     assert_eq!(read, !v2_alone);
 }
+
+/// A cgroup2 at a place of its own beside v1 is its owner's, whoever tells of it.
+#[test]
+fn mount_table_does_not_lead_into_a_cgroup2_that_is_elsewhere() {
+    let lab = Lab::new();
+    if fs::exists("/sys/fs/cgroup/cgroup.procs").unwrap() {
+        let (inside, _) = live_prepared(&lab, "", "");
+        assert!(inside.contains(&lab.tag), "v2 alone: {inside}");
+        return;
+    }
+    for table in [false, true] {
+        let elsewhere = lab.path(&format!("unified-{table}"));
+        fs::create_dir(&elsewhere).unwrap();
+        let mut prepare = format!("mount --move /sys/fs/cgroup/unified {}", elsewhere.display());
+        if table {
+            prepare.push_str("; umount /sys/fs/cgroup/pids");
+        }
+        let (inside, read) = live_prepared(&lab, &prepare, "");
+        assert_eq!(read, table);
+        let v2 = inside.lines().find(|line| line.starts_with("0::")).unwrap();
+        assert!(!v2.contains(&lab.tag), "{inside}");
+    }
+}

@@ -59,7 +59,7 @@ const V1_CONTROLLERS: [&str; 14] = [
     "name=systemd",
 ];
 
-/// The hierarchies of `layout`.
+/// The hierarchies of `layout`. Beside v1, v2 counts where it has its place only.
 pub(super) fn mounted(layout: CgroupLayout, own: &mut Own) -> Result<Vec<Mounted>> {
     match layout {
         CgroupLayout::None => Ok(Vec::new()),
@@ -71,7 +71,11 @@ pub(super) fn mounted(layout: CgroupLayout, own: &mut Own) -> Result<Vec<Mounted
         }]),
         CgroupLayout::Hybrid | CgroupLayout::Legacy => match at_usual_places(layout, own.lines()?) {
             Some(mounted) => Ok(mounted),
-            None => read_mount_table().map(|table| parse_mounts(&table)),
+            None => {
+                let mut found = parse_mounts(&read_mount_table()?);
+                found.retain(|mounted| mounted.version == Version::V1 || layout == CgroupLayout::Hybrid);
+                Ok(found)
+            }
         },
     }
 }
@@ -96,13 +100,10 @@ impl Own {
 ///
 /// That a place has the hierarchy of its name is taken on trust: nobody but the host's root can mount another one there.
 pub(super) fn at_usual_places(layout: CgroupLayout, own: &str) -> Option<Vec<Mounted>> {
-    let names = || own.lines().filter_map(|line| line.split(':').nth(1));
-    if layout == CgroupLayout::Legacy && names().any(str::is_empty) {
-        // Whatever controllers v1 has not taken are on v2, which is mounted elsewhere or nowhere.
-        return None;
-    }
+    let names = own.lines().filter_map(|line| line.split(':').nth(1));
+    let v2 = |names: &str| names.is_empty() && layout == CgroupLayout::Hybrid;
     let (mut devices, mut found) = (Vec::new(), Vec::new());
-    for names in names().filter(|names| names.is_empty() || !known_controllers(names).is_empty()) {
+    for names in names.filter(|names| v2(names) || !known_controllers(names).is_empty()) {
         let (device, mounted) = at_usual_place(names)?;
         if devices.contains(&device) {
             return None;
@@ -154,11 +155,10 @@ pub(super) fn parse_mounts(table: &str) -> Vec<Mounted> {
 fn is_hidden(mount: &MountLine<'_>, all: &[MountLine<'_>]) -> bool {
     // From the mount up to the root: in `on` the way leads to the place of `next`. What is mounted on the root itself is on
     // no way that begins there.
-    let below_root = all.iter().filter(|other| other.point() != Path::new("/"));
     let (mut next, mut on) = (mount, mount);
     loop {
-        let covered = |other: &MountLine<'_>| other.id != next.id && other.parent == on.id && other.covers(next);
-        if below_root.clone().any(covered) {
+        let covers = |other: &MountLine<'_>| other.id != next.id && other.parent == on.id && other.covers(next);
+        if all.iter().any(|other| covers(other) && !other.is_on_root()) {
             return true;
         }
         match all.iter().find(|other| other.id == on.parent) {

@@ -46,6 +46,11 @@ impl<'a> MountLine<'a> {
         PathBuf::from(unescape(self.point))
     }
 
+    /// Whether it is mounted at `/`: the root itself, or something on it.
+    pub fn is_on_root(&self) -> bool {
+        self.point == "/"
+    }
+
     /// Whether it is mounted at the place of `other` or on the way to it.
     pub fn covers(&self, other: &MountLine<'_>) -> bool {
         let below = other.point.strip_prefix(self.point);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::record::Version;
 use super::super::{devices, layout, remove};
+use super::v2::{on_v2, wants_hugetlb};
 use super::*;
 use crate::plan::resources::CgroupPath;
 
@@ -320,4 +321,17 @@ fn create_rootless_without_permission_is_none_with_a_warning() {
         assert_eq!(refused.raw_errno(), Some(libc::EACCES));
     });
     thread.join().unwrap();
+}
+
+/// The root of v2 has processes and could hand down all the same. Beside v1, where nobody else wants the controller.
+#[test]
+fn refuse_withheld_does_not_blame_the_processes_of_the_root() {
+    on_v2(|facts| {
+        let (record, limit) = wants_hugetlb(facts, false);
+        let directory = &record.hierarchies[0].directory;
+        std::fs::create_dir(directory).unwrap();
+        let error = controllers::refuse_withheld(&record, &limit).unwrap_err();
+        std::fs::remove_dir(directory).unwrap();
+        assert_eq!(error.raw_errno(), None, "{error}");
+    });
 }

@@ -28,16 +28,21 @@ impl Root {
 
 impl Drop for Root {
     fn drop(&mut self) {
-        for controller in std::fs::read_to_string(ROOT_CONTROL).unwrap_or_default().split_whitespace() {
-            if !self.before.split_whitespace().any(|before| before == controller) {
-                let _ = std::fs::write(ROOT_CONTROL, format!("-{controller}"));
+        let now = std::fs::read_to_string(ROOT_CONTROL).unwrap_or_default();
+        let differing = |these: &str, those: &str, sign: char| {
+            for controller in
+                these.split_whitespace().filter(|this| !those.split_whitespace().any(|that| that == *this))
+            {
+                let _ = std::fs::write(ROOT_CONTROL, format!("{sign}{controller}"));
             }
-        }
+        };
+        differing(&now, &self.before, '-');
+        differing(&self.before, &now, '+');
     }
 }
 
 /// Runs `test` where /sys/fs/cgroup is cgroup v2.
-fn on_v2(test: impl FnOnce(&HostFacts) + Send + 'static) {
+pub(super) fn on_v2(test: impl FnOnce(&HostFacts) + Send + 'static) {
     let mut facts = facts();
     let thread = std::thread::spawn(move || {
         if facts.cgroup == CgroupLayout::Hybrid {
@@ -196,33 +201,29 @@ fn join_beside_leads_to_init_where_controllers_are_handed_down() {
     });
 }
 
-/// A cgroup with processes hands nothing down, but for the root, which may.
-#[test]
-fn refuse_withheld_blames_processes_only_below_the_root() {
-    on_v2(|facts| {
-        let available = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
-        assert!(available.contains("hugetlb"), "this test needs a controller that v1 has not taken: {available}");
-        std::fs::write(ROOT_CONTROL, "-hugetlb").unwrap();
-        let limit = resources(r#"{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#);
-        let outer = Cgroup::locate(&plan(&unique_path(), "{}"), facts).unwrap().record;
-        let mut withheld = outer.clone();
-        let hierarchy = &mut withheld.hierarchies[0];
-        hierarchy.controllers = vec!["hugetlb".to_owned()];
-        let keeper = hierarchy.directory.clone();
-        std::fs::create_dir(&keeper).unwrap();
-        let by_root = controllers::refuse_withheld(&withheld, &limit).unwrap_err();
-        assert_eq!(by_root.raw_errno(), None, "{by_root}");
+/// A record of a cgroup that wants `hugetlb`, and a limit for which it is needed. The root hands it down or not.
+pub(super) fn wants_hugetlb(facts: &HostFacts, handed_down: bool) -> (Record, Resources) {
+    std::fs::write(ROOT_CONTROL, if handed_down { "+hugetlb" } else { "-hugetlb" }).unwrap();
+    let mut record = Cgroup::locate(&plan(&unique_path(), "{}"), facts).unwrap().record;
+    record.hierarchies[0].controllers = vec!["hugetlb".to_owned()];
+    (record, resources(r#"{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#))
+}
 
-        std::fs::write(ROOT_CONTROL, "+hugetlb").unwrap();
+/// A cgroup with processes hands nothing down.
+#[test]
+fn refuse_withheld_blames_the_processes_of_a_cgroup() {
+    on_v2(|facts| {
+        let (mut record, limit) = wants_hugetlb(facts, true);
+        let keeper = record.hierarchies[0].directory.clone();
+        record.hierarchies[0].directory.push("inner");
+        std::fs::create_dir_all(keeper.join("inner")).unwrap();
         let mut process = Command::new("sleep").arg("100").spawn().unwrap();
         std::fs::write(keeper.join("cgroup.procs"), process.id().to_string()).unwrap();
-        withheld.hierarchies[0].directory.push("inner");
-        std::fs::create_dir(keeper.join("inner")).unwrap();
-        let by_keeper = controllers::refuse_withheld(&withheld, &limit).unwrap_err();
+        let error = controllers::refuse_withheld(&record, &limit).unwrap_err();
         process.kill().unwrap();
         process.wait().unwrap();
         std::fs::remove_dir(keeper.join("inner")).unwrap();
         std::fs::remove_dir(&keeper).unwrap();
-        assert_eq!(by_keeper.raw_errno(), Some(libc::EBUSY), "{by_keeper}");
+        assert_eq!(error.raw_errno(), Some(libc::EBUSY), "{error}");
     });
 }

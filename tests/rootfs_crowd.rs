@@ -136,6 +136,10 @@ fn a_thousand_creates_leave_the_host_as_it_was_and_cost_the_same() {
     );
 }
 
+fn v2_alone() -> bool {
+    fs::exists("/sys/fs/cgroup/cgroup.procs").unwrap()
+}
+
 /// Mounts every hierarchy of v1 and v2 where hosts have them, over what the machine has. On a host with cgroup v2 alone they
 /// are where they belong.
 const USUAL_PLACES: &str = r#"set -e
@@ -199,7 +203,7 @@ fn mount_table_is_read_by_nobody_where_cgroups_are_at_their_places() {
 #[test]
 fn mount_table_tells_of_a_hierarchy_that_is_elsewhere() {
     let lab = Lab::new();
-    if fs::exists("/sys/fs/cgroup/cgroup.procs").unwrap() {
+    if v2_alone() {
         let (inside, read) = live_prepared(&lab, "mount --bind /sys/fs/cgroup /mnt", "");
         assert!(!read && inside.contains(&lab.tag), "v2 alone has one place: {inside}");
         return;
@@ -217,16 +221,15 @@ fn mount_table_tells_of_a_hierarchy_that_is_elsewhere() {
 #[test]
 fn mount_table_tells_what_a_cgroup_namespace_sees() {
     let lab = Lab::new();
-    let v2_alone = fs::exists("/sys/fs/cgroup/cgroup.procs").unwrap();
     let (_, read) = live_prepared(&lab, "", "unshare --cgroup");
-    assert_eq!(read, !v2_alone);
+    assert_eq!(read, !v2_alone());
 }
 
 /// A cgroup2 at a place of its own beside v1 is its owner's, whoever tells of it.
 #[test]
 fn mount_table_does_not_lead_into_a_cgroup2_that_is_elsewhere() {
     let lab = Lab::new();
-    if fs::exists("/sys/fs/cgroup/cgroup.procs").unwrap() {
+    if v2_alone() {
         let (inside, _) = live_prepared(&lab, "", "");
         assert!(inside.contains(&lab.tag), "v2 alone: {inside}");
         return;

@@ -95,12 +95,18 @@ impl Own {
     }
 }
 
+/// The lines of /proc/PID/cgroup (cgroups(7)), `4:cpu,cpuacct:/group`, `9:name=systemd:/group` or `0::/group`: the controllers and
+/// the path in each.
+pub(crate) fn memberships(lines: &str) -> impl Iterator<Item = (&str, &str)> {
+    lines.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'))
+}
+
 /// The hierarchies in which `own` says where the caller is, if each is mounted below /sys/fs/cgroup by the names of its
 /// controllers, from its root on, and none twice. `None` too if the caller's view of cgroups does not begin at those roots.
 ///
 /// That a place has the hierarchy of its name is taken on trust: nobody but the host's root can mount another one there.
 pub(super) fn at_usual_places(layout: CgroupLayout, own: &str) -> Option<Vec<Mounted>> {
-    let names = own.lines().filter_map(|line| line.split(':').nth(1));
+    let names = memberships(own).map(|(names, _)| names);
     let v2 = |names: &str| names.is_empty() && layout == CgroupLayout::Hybrid;
     let (mut devices, mut found) = (Vec::new(), Vec::new());
     for names in names.filter(|names| v2(names) || !known_controllers(names).is_empty()) {
@@ -189,16 +195,12 @@ fn hierarchy(mount: &MountLine<'_>) -> Option<Mounted> {
 /// The directory of the caller's own cgroup in `mounted`, by the lines of /proc/self/cgroup; the mount point
 /// where the caller is not below it.
 pub(super) fn own_directory(mounted: &Mounted, own: &str) -> PathBuf {
-    let path = own.lines().find_map(|line| {
-        let (_, line) = line.split_once(':')?;
-        let (controllers, path) = line.split_once(':')?;
-        let same = match mounted.version {
-            Version::V1 => controllers.split(',').any(|c| mounted.controllers.iter().any(|m| m == c)),
-            Version::V2 => controllers.is_empty(),
-        };
-        same.then_some(path)
-    });
-    let below = path.and_then(|path| Path::new(path).strip_prefix(&mounted.root).ok());
+    let same = |controllers: &str| match mounted.version {
+        Version::V1 => controllers.split(',').any(|c| mounted.controllers.iter().any(|m| m == c)),
+        Version::V2 => controllers.is_empty(),
+    };
+    let path = memberships(own).find(|(controllers, _)| same(controllers));
+    let below = path.and_then(|(_, path)| Path::new(path).strip_prefix(&mounted.root).ok());
     match below {
         Some(below) if !below.components().any(|c| c == std::path::Component::ParentDir) => {
             if below.as_os_str().is_empty() { mounted.mount.clone() } else { mounted.mount.join(below) }

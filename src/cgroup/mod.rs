@@ -38,6 +38,7 @@ mod v2;
 mod privileged;
 
 pub(crate) use join::{Birthplace, SubCgroup, join_tasks};
+pub(crate) use layout::memberships;
 pub(crate) use make::Making;
 pub(crate) use oom::OomWatch;
 pub(crate) use record::Record;

@@ -208,8 +208,8 @@ mod tests {
 #[cfg(test)]
 mod privileged {
     use super::*;
-    use crate::init::test_thread::{in_thread, status};
     use crate::plan::process::CpuAffinity;
+    use crate::sys::test_thread::{in_thread, status};
     use std::fs;
 
     use nix::sched::{CloneFlags, unshare};

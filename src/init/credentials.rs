@@ -227,7 +227,7 @@ mod tests {
 #[cfg(test)]
 mod privileged {
     use super::*;
-    use crate::init::test_thread::{in_thread, status};
+    use crate::sys::test_thread::{in_thread, status};
     use std::os::fd::AsFd;
 
     const CHOWN: u64 = 1;

@@ -20,8 +20,6 @@ pub(crate) mod payload;
 pub(crate) mod pivot;
 pub(crate) mod rootfs;
 pub(crate) mod sysctl;
-#[cfg(test)]
-pub(crate) mod test_thread;
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr};
@@ -38,7 +36,7 @@ use crate::plan::InitPlan;
 use crate::plan::hooks::Hooks;
 use crate::plan::mounts::{MountPlan, MountSource};
 use crate::plan::namespaces::Kind;
-use crate::plan::process::ProcessPlan;
+use crate::plan::process::{DEFAULT_UMASK, ProcessPlan};
 use crate::plan::rootfs::RootfsPlan;
 use crate::pointer;
 use crate::state::{State, Status};
@@ -100,9 +98,6 @@ pub(crate) enum Born {
     /// the user namespace and are joined only now.
     OfIntermediate { refused: u64 },
 }
-
-/// What the files that init makes are not for, and its hooks' and the program's default.
-const UMASK: u32 = 0o022;
 
 /// Whom init tells what it cannot do.
 enum Line {
@@ -180,7 +175,7 @@ fn prepare(
     // It has been born there: closed now with all that is not kept.
     std::mem::forget(std::mem::take(&mut fds.cgroup));
     close_inherited(request, &fds, sync)?;
-    attributes::set_umask(UMASK);
+    attributes::set_umask(DEFAULT_UMASK);
     attributes::reset_signals(request.ignored_signals)?;
     unshare_new(request.early_flags)?;
     timings::mark("namespaces made");
@@ -237,7 +232,7 @@ fn launch(request: &InitRequest<'_>, prepared: Prepared, line: &Line) -> Result<
     }
     credentials::drop_bounding(process.capabilities.bounding, request.last_capability)?;
     credentials::switch_user(process)?;
-    if process.umask != UMASK {
+    if process.umask != DEFAULT_UMASK {
         attributes::set_umask(process.umask);
     }
     attributes::set_limits(&process.pointer, &process.rlimits)?;

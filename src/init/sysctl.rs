@@ -18,7 +18,7 @@ pub(crate) fn set(proc: &Procfs, sysctls: &[Sysctl]) -> Result<()> {
 #[cfg(test)]
 mod privileged {
     use super::*;
-    use crate::init::test_thread::in_thread;
+    use crate::sys::test_thread::in_thread;
     use std::ffi::CString;
 
     fn sysctl(key: &str, value: &str) -> Sysctl {

@@ -14,8 +14,8 @@ use crate::error::{Error, Kind, Result, Warning};
 use crate::host::HostFacts;
 use crate::pointer;
 
-/// Without user.umask the mask is the one that every runtime sets, whatever the caller's is.
-const DEFAULT_UMASK: u32 = 0o022;
+/// Without user.umask the mask is the one that every runtime sets, whatever the caller's is. Init works with it, too.
+pub(crate) const DEFAULT_UMASK: u32 = 0o022;
 
 /// What the process section does not say itself.
 #[derive(Clone, Copy, Debug)]

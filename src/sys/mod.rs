@@ -19,5 +19,7 @@ pub(crate) mod schedule;
 pub(crate) mod seccomp;
 pub(crate) mod signal;
 pub(crate) mod socket;
+#[cfg(test)]
+pub(crate) mod test_thread;
 pub(crate) mod tty;
 pub(crate) mod userns;

@@ -9,6 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use std::path::Path;
 
 use super::*;
+use crate::sys::test_thread::in_thread;
 
 /// The controllers that the root hands down, as they were before the test; one test at a time may change them.
 struct Root {
@@ -42,9 +43,9 @@ impl Drop for Root {
 }
 
 /// Runs `test` where /sys/fs/cgroup is cgroup v2.
-pub(super) fn on_v2(test: impl FnOnce(&HostFacts) + Send + 'static) {
+pub(super) fn on_v2(test: impl FnOnce(&HostFacts) + Send) {
     let mut facts = facts();
-    let thread = std::thread::spawn(move || {
+    in_thread(move || {
         if facts.cgroup == CgroupLayout::Hybrid {
             let none = None::<&str>;
             unshare(CloneFlags::CLONE_NEWNS).unwrap();
@@ -56,9 +57,6 @@ pub(super) fn on_v2(test: impl FnOnce(&HostFacts) + Send + 'static) {
         let _root = Root::new();
         test(&facts);
     });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 fn scratch(facts: &HostFacts, json: &str) -> Scratch {

@@ -19,6 +19,7 @@ use super::filesystem::NewFilesystem;
 use super::place::Tree;
 use super::target::Target;
 use super::{Entry, c_path};
+use crate::cgroup::memberships;
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::CgroupLayout;
 use crate::sys::{self, file};
@@ -48,8 +49,9 @@ impl CgroupView {
     pub fn read() -> Result<CgroupView> {
         let text = file::read_composed("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
         let text = String::from_utf8_lossy(&text);
-        let unified_group = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-        let hierarchies: Vec<Hierarchy> = text.lines().filter_map(parse).collect();
+        let unified_group =
+            memberships(&text).find(|(controllers, _)| controllers.is_empty()).map_or("/", |(_, path)| path);
+        let hierarchies: Vec<Hierarchy> = memberships(&text).filter_map(v1).collect();
         let layout = match hierarchies.is_empty() {
             true => CgroupLayout::Unified,
             false if is_cgroup2(&Path::new(MOUNT_POINT).join("unified")) => CgroupLayout::Hybrid,
@@ -68,10 +70,8 @@ impl CgroupView {
     }
 }
 
-/// A v1 line of /proc/PID/cgroup (cgroups(7)): `4:cpu,cpuacct:/group` or `9:name=systemd:/group`.
-fn parse(line: &str) -> Option<Hierarchy> {
-    let (_, rest) = line.split_once(':')?;
-    let (controllers, group) = rest.split_once(':')?;
+/// A line of v1: `cpu,cpuacct` or `name=systemd`, and the group.
+fn v1((controllers, group): (&str, &str)) -> Option<Hierarchy> {
     let name = controllers.strip_prefix("name=").unwrap_or(controllers);
     (!name.is_empty()).then(|| Hierarchy { name: name.to_owned(), group: PathBuf::from(group) })
 }
@@ -110,8 +110,8 @@ fn is_cgroup2(path: &Path) -> bool {
     statfs(path).is_ok_and(|status| status.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-/// Performs an entry of type cgroup or cgroup2 on `target`. Gives the root of the new mount.
-pub(super) fn mount(entry: &Entry<'_>, v2: bool, source: &CStr, target: &Target<'_>) -> Result<OwnedFd> {
+/// Performs an entry of type cgroup or cgroup2. Gives the root of the new mount.
+pub(super) fn mount(entry: &Entry<'_>, v2: bool, source: &CStr) -> Result<OwnedFd> {
     let view = entry.cgroups.ok_or_else(|| Error::new(Kind::Unsupported, "the host's control groups are not known"))?;
     let mut attributes = Attributes::of(entry.mount);
     attributes.clear = 0;
@@ -121,10 +121,13 @@ pub(super) fn mount(entry: &Entry<'_>, v2: bool, source: &CStr, target: &Target<
         attributes.set |= RDONLY;
         attributes.recursive_set |= RDONLY;
     }
-    if v2 || view.layout == CgroupLayout::Unified {
-        return mount_unified(entry, view, source, target, &attributes);
-    }
-    mount_v1(entry, view, target, &attributes)
+    let target = entry.directory()?;
+    let placed = match v2 || view.layout == CgroupLayout::Unified {
+        true => mount_unified(entry, view, source, &target, &attributes)?,
+        false => mount_v1(entry, view, &target, &attributes)?,
+    };
+    entry.root.retire(target.fd);
+    Ok(placed)
 }
 
 fn mount_unified(
@@ -228,6 +231,10 @@ fn bind(host: &Path, target: &Target<'_>, attributes: &Attributes) -> Result<Own
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(line: &str) -> Option<Hierarchy> {
+        memberships(line).find_map(v1)
+    }
 
     #[test]
     fn parse_named_hierarchy_drops_the_prefix() {

@@ -180,12 +180,7 @@ fn perform(entry: &Entry<'_>, early: Option<OwnedFd>, unsealed: &mut Unsealed) -
     match &entry.mount.source {
         MountSource::Bind { path, recursive } => bind(entry, path, *recursive, early),
         MountSource::New { fs_type, source } => new_filesystem(entry, fs_type, source),
-        MountSource::Cgroup { v2, source } => {
-            let target = entry.directory()?;
-            let placed = cgroup::mount(entry, *v2, source, &target)?;
-            entry.root.retire(target.fd);
-            Ok(Some(placed))
-        }
+        MountSource::Cgroup { v2, source } => cgroup::mount(entry, *v2, source).map(Some),
         MountSource::Remount { bind } => remount(entry, *bind, unsealed).map(|()| None).map_err(needs_a_mount),
         MountSource::PropagationOnly => {
             let placed = entry.root.resolve(&entry.mount.destination, entry.links())?;

@@ -6,20 +6,21 @@ use std::fs;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::cgroup::layout::{Mounted, at_usual_places, parse_mounts};
+use crate::cgroup::layout::{Mounted, at_usual_places, memberships, parse_mounts};
 use crate::cgroup::record::Version;
 use crate::host::CgroupLayout;
+use crate::sys::test_thread::in_thread;
 
 const NONE: Option<&str> = None;
 
 /// Runs `test` with the lines of /proc/self/cgroup.
-fn where_all_are_usual(test: impl FnOnce(&str) + Send + 'static) {
-    let thread = std::thread::spawn(move || {
+fn where_all_are_usual(test: impl FnOnce(&str) + Send) {
+    in_thread(move || {
         let own = fs::read_to_string("/proc/thread-self/cgroup").unwrap();
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
         mount(Some("none"), "/sys/fs/cgroup", Some("tmpfs"), MsFlags::empty(), NONE).unwrap();
-        for controllers in own.lines().map(|line| line.split(':').nth(1).unwrap()) {
+        for controllers in memberships(&own).map(|(controllers, _)| controllers) {
             let (fs_type, point, data) = match controllers.strip_prefix("name=") {
                 _ if controllers.is_empty() => ("cgroup2", "unified".to_owned(), None),
                 Some(name) => ("cgroup", name.to_owned(), Some(format!("none,{controllers}"))),
@@ -31,25 +32,19 @@ fn where_all_are_usual(test: impl FnOnce(&str) + Send + 'static) {
         }
         test(&own);
     });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
-fn by_mount() -> impl Fn(&Mounted) -> std::path::PathBuf {
-    |mounted| mounted.mount.clone()
-}
-
-fn by_table() -> Vec<Mounted> {
-    let mut found = parse_mounts(&fs::read_to_string("/proc/thread-self/mountinfo").unwrap());
-    found.sort_by_key(by_mount());
+fn sorted(mut found: Vec<Mounted>) -> Vec<Mounted> {
+    found.sort_by(|one, other| one.mount.cmp(&other.mount));
     found
 }
 
+fn by_table() -> Vec<Mounted> {
+    sorted(parse_mounts(&fs::read_to_string("/proc/thread-self/mountinfo").unwrap()))
+}
+
 fn by_place(own: &str) -> Option<Vec<Mounted>> {
-    let mut found = at_usual_places(CgroupLayout::Hybrid, own)?;
-    found.sort_by_key(by_mount());
-    Some(found)
+    at_usual_places(CgroupLayout::Hybrid, own).map(sorted)
 }
 
 #[test]

@@ -145,7 +145,7 @@ pub use cgroup::stats::{
     IntelRdtStats, MemoryStats, MemoryUsage, MiscStats, NetworkInterface, PidsStats, Pressure, PressureLine, Stats,
     Throttling,
 };
-pub use container::seal::seal;
+pub use container::seal::{seal, seal_with};
 pub use container::{
     CgroupManager, Container, CreateOptions, Event, Events, ExecOptions, RunOptions, Runtime, UpdateOptions,
 };

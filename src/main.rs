@@ -1,34 +1,46 @@
 //! The command line program: seal if needed, parse, dispatch, exit code. It uses only the public API of the library.
-#![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code, reason = "the entry is that of the tests"))]
 
 mod cli;
 mod log;
+#[path = "sys/start.rs"]
+mod start;
 
-use std::ffi::OsString;
-use std::process::ExitCode;
+use std::ffi::{CStr, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
-use cli::{Failure, Globals, Request};
+use cli::{ExitCode, Failure, Globals, Request};
 use dlmalloc::GlobalDlmalloc;
+use start::Arguments;
 
 /// musl's gives each size a page of its own and asks the kernel for each: a hundred calls a start, and more memory in
 /// every waiting init.
 #[global_allocator]
 static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 
-fn main() -> ExitCode {
+/// What is executed: the exit code.
+fn program(arguments: Arguments) -> ExitCode {
+    let words = || arguments.iter().skip(1).map(word);
     // It may start the program again, which then need not have parsed anything before. Whether the word is the command is
     // not known yet; a failure is told where it is, once there is a log.
-    if std::env::args_os().skip(1).any(|word| cli::may_enter_container(&word)) {
-        let _ = coracle::seal();
+    if words().any(cli::may_enter_container) {
+        let _ = coracle::seal_with(arguments.iter());
     }
-    run(std::env::args_os().skip(1)).unwrap_or_else(|failure| {
+    run(arguments).unwrap_or_else(|failure| {
         log::error(&failure.error);
         failure.exit_code()
     })
 }
 
+fn word(word: &'static CStr) -> &'static OsStr {
+    OsStr::from_bytes(word.to_bytes())
+}
+
 /// The whole of one invocation.
-fn run(words: impl Iterator<Item = OsString>) -> Result<ExitCode, Failure> {
+fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    start::prepare().map_err(|errno| coracle::Error::sys(errno, "open the standard streams"))?;
+    let words = arguments.iter().skip(1).map(|argument| word(argument).to_owned());
     let (globals, words) = match cli::parse_globals(words)? {
         Request::Command(globals, words) => (globals, words),
         Request::Help(topic) => return Ok(cli::help::print(topic.as_deref())?),
@@ -36,15 +48,15 @@ fn run(words: impl Iterator<Item = OsString>) -> Result<ExitCode, Failure> {
     };
     globals.open_log()?;
     globals.open_timings()?;
-    dispatch(&globals, words)
+    dispatch(&globals, words, arguments)
 }
 
 /// Finds the command, the first of `words`, and runs it.
-fn dispatch(globals: &Globals, mut words: Vec<OsString>) -> Result<ExitCode, Failure> {
+fn dispatch(globals: &Globals, mut words: Vec<OsString>, arguments: Arguments) -> Result<ExitCode, Failure> {
     let command = cli::find(&words.remove(0))?;
     if command.enters_container {
         // So that no process of ours inside a container can overwrite our executable. Nothing is done if it is sealed.
-        coracle::seal()?;
+        coracle::seal_with(arguments.iter())?;
     }
     let Some(matches) = command.parse(words)? else {
         return Ok(cli::help::print_command(command)?);

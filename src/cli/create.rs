@@ -1,13 +1,12 @@
 //! `create`: a container from a bundle, ready to start.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::ArgMatches;
 use coracle::{Bundle, CreateOptions, Result};
 
 use super::definition::{given_id, given_number, given_path, id, number, switch, value};
-use super::{Command, Globals, ID_ONLY};
+use super::{Command, ExitCode, Globals, ID_ONLY};
 
 pub(crate) const COMMAND: Command = Command {
     name: "create",

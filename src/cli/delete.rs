@@ -1,12 +1,10 @@
 //! `delete`: removes what is left of a container.
 
-use std::process::ExitCode;
-
 use clap::ArgMatches;
 use coracle::{Kind, Result};
 
 use super::definition::{given_id, id, switch};
-use super::{Command, Globals, ID_ONLY};
+use super::{Command, ExitCode, Globals, ID_ONLY};
 
 pub(crate) const COMMAND: Command = Command {
     name: "delete",

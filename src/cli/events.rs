@@ -1,6 +1,5 @@
 //! `events`: what a container uses, and when it runs out of memory, as JSON on a line each.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -9,7 +8,7 @@ use serde::Serialize;
 
 use super::definition::{given_id, id, switch, text};
 use super::output::print_to_reader;
-use super::{Command, Globals, Group, ID_ONLY, usage};
+use super::{Command, ExitCode, Globals, Group, ID_ONLY, usage};
 
 pub(crate) const COMMAND: Command = Command {
     name: "events",

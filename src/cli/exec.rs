@@ -1,7 +1,6 @@
 //! `exec`: one more process in a running container.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use coracle::{ExecOptions, Result};
@@ -9,7 +8,7 @@ use coracle::{ExecOptions, Result};
 use super::definition::{given_all, given_id, given_number, given_path, given_text, id, number, switch, text, value};
 use super::user::{parse_gid, parse_user};
 use super::words::FlagsEnd;
-use super::{Command, Globals, Group, Positionals, exit_code, usage};
+use super::{Command, ExitCode, Globals, Group, Positionals, exit_code, usage};
 
 pub(crate) const COMMAND: Command = Command {
     name: "exec",

@@ -1,9 +1,7 @@
 //! `features`: what is implemented, for engines that ask.
 
-use std::process::ExitCode;
-
 use super::output::print_json_indented;
-use super::{Command, Group, ID_ONLY, Positionals};
+use super::{Command, ExitCode, Group, ID_ONLY, Positionals};
 
 pub(crate) const COMMAND: Command = Command {
     name: "features",

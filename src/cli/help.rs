@@ -1,11 +1,10 @@
 //! Help: the list of commands in groups, and each command's own page.
 
 use std::ffi::OsStr;
-use std::process::ExitCode;
 
 use coracle::Result;
 
-use super::{COMMANDS, Command, Group, find, globals, output};
+use super::{COMMANDS, Command, ExitCode, Group, find, globals, output};
 
 const GROUPS: [(Group, &str); 4] = [
     (Group::Lifecycle, "The life of a container"),

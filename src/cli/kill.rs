@@ -1,13 +1,11 @@
 //! `kill`: a signal to the first process, or to all of them.
 
-use std::process::ExitCode;
-
 use clap::{Arg, ArgMatches};
 use coracle::Result;
 
 use super::definition::{given_id, id, switch};
 use super::signal::parse_signal;
-use super::{Command, Globals, ID_ONLY, Positionals};
+use super::{Command, ExitCode, Globals, ID_ONLY, Positionals};
 
 pub(crate) const COMMAND: Command = Command {
     name: "kill",

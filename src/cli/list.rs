@@ -1,14 +1,13 @@
 //! `list`: all containers below the root.
 
 use std::fmt::Write;
-use std::process::ExitCode;
 
 use clap::ArgMatches;
 use coracle::{Result, State};
 
 use super::definition::{format, switch};
 use super::output::{print, print_json};
-use super::{Command, Globals, Group, ID_ONLY, Positionals};
+use super::{Command, ExitCode, Globals, Group, ID_ONLY, Positionals};
 
 pub(crate) const COMMAND: Command = Command {
     name: "list",

@@ -32,7 +32,6 @@ pub(crate) mod version;
 mod words;
 
 use std::ffi::{OsStr, OsString};
-use std::process::ExitCode;
 
 use clap::ArgMatches;
 use coracle::{Error, Kind, Result};
@@ -40,6 +39,21 @@ use nix::errno::Errno;
 
 pub(crate) use globals::Globals;
 use words::{FlagsEnd, Words};
+
+/// What the program tells who started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ExitCode(u8);
+
+impl ExitCode {
+    /// Nothing went wrong.
+    const SUCCESS: ExitCode = ExitCode(0);
+}
+
+impl From<ExitCode> for i32 {
+    fn from(code: ExitCode) -> i32 {
+        code.0.into()
+    }
+}
 
 /// One command of the program.
 pub(crate) struct Command {
@@ -216,7 +230,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// The program's exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.code)
+        ExitCode(self.code)
     }
 }
 
@@ -241,5 +255,5 @@ fn failed(error: &std::io::Error, operation: impl Into<String>) -> Error {
 
 /// The exit code of a program that has run: only its low eight bits are one.
 fn exit_code(code: i32) -> ExitCode {
-    ExitCode::from(code.to_le_bytes()[0])
+    ExitCode(code.to_le_bytes()[0])
 }

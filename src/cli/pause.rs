@@ -1,9 +1,7 @@
 //! `pause`: freezes every process.
 
-use std::process::ExitCode;
-
 use super::definition::given_id;
-use super::{Command, Group, ID_ONLY};
+use super::{Command, ExitCode, Group, ID_ONLY};
 
 pub(crate) const COMMAND: Command = Command {
     name: "pause",

@@ -1,7 +1,6 @@
 //! `ps`: the processes of a container, as numbers or as the host's ps(1) shows them.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, value_parser};
 use coracle::{Error, Kind, Result};
@@ -9,7 +8,7 @@ use coracle::{Error, Kind, Result};
 use super::definition::{format, given_all, given_id, id};
 use super::output::{print, print_json};
 use super::words::FlagsEnd;
-use super::{Command, Globals, Group, ID_ONLY, Positionals, failed};
+use super::{Command, ExitCode, Globals, Group, ID_ONLY, Positionals, failed};
 
 pub(crate) const COMMAND: Command = Command {
     name: "ps",

@@ -1,12 +1,10 @@
 //! `run`: create, start, wait and delete in one.
 
-use std::process::ExitCode;
-
 use clap::ArgMatches;
 use coracle::{Result, RunOptions};
 
 use super::definition::{given_id, id, switch};
-use super::{Command, Globals, ID_ONLY, create, exit_code};
+use super::{Command, ExitCode, Globals, ID_ONLY, create, exit_code};
 
 pub(crate) const COMMAND: Command = Command {
     name: "run",

@@ -3,14 +3,13 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::ArgMatches;
 use coracle::{Error, Kind, Result};
 use nix::unistd::{getegid, geteuid};
 
 use super::definition::{given_path, switch, value};
-use super::{Command, Globals, Group, ID_ONLY, Positionals, failed};
+use super::{Command, ExitCode, Globals, Group, ID_ONLY, Positionals, failed};
 
 pub(crate) const COMMAND: Command = Command {
     name: "spec",

@@ -1,9 +1,7 @@
 //! `start`: lets the program of a created container run.
 
-use std::process::ExitCode;
-
 use super::definition::given_id;
-use super::{Command, ID_ONLY};
+use super::{Command, ExitCode, ID_ONLY};
 
 pub(crate) const COMMAND: Command = Command {
     name: "start",

@@ -1,10 +1,8 @@
 //! `state`: what a container is and does (runtime.md#state).
 
-use std::process::ExitCode;
-
 use super::definition::given_id;
 use super::output::print_json_indented;
-use super::{Command, Group, ID_ONLY};
+use super::{Command, ExitCode, Group, ID_ONLY};
 
 pub(crate) const COMMAND: Command = Command {
     name: "state",

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
-use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::ArgMatches;
@@ -11,7 +10,7 @@ use coracle::{Error, Kind, Result, UpdateOptions};
 use serde_json::{Map, Value};
 
 use super::definition::{given_id, given_path, given_text, id, text, value};
-use super::{Command, Globals, Group, ID_ONLY, failed, usage};
+use super::{Command, ExitCode, Globals, Group, ID_ONLY, failed, usage};
 
 pub(crate) const COMMAND: Command = Command {
     name: "update",

@@ -1,10 +1,8 @@
 //! `--version`.
 
-use std::process::ExitCode;
-
 use coracle::{OCI_VERSION, Result};
 
-use super::output;
+use super::{ExitCode, output};
 
 /// Prints who this is. Engines take every line with the first line's second word for that line, so it stands there
 /// alone. The `commit:` is that of the build's environment, CORACLE_COMMIT.

@@ -6,7 +6,7 @@
 //! no memory and 40 to 80 µs. Nothing is done where the file lies on a read-only mount already, or where the
 //! user can write to it neither inside nor outside.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,7 +19,6 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, access};
-use rustix::fs::{CWD, OFlags};
 
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::{sys, timings};
@@ -41,19 +40,25 @@ static PASSED: AtomicI32 = AtomicI32::new(0);
 /// # Errors
 /// What kept the copy from being made or executed.
 pub fn seal() -> Result<()> {
+    let arguments = std::env::args_os().map(c_string).collect::<Result<Vec<_>>>()?;
+    seal_with(arguments.iter().map(CString::as_c_str))
+}
+
+/// [`seal`] for a program whose `main` is not the standard library's, which then does not know the arguments.
+///
+/// # Errors
+/// Those of [`seal`].
+pub fn seal_with<'a>(arguments: impl IntoIterator<Item = &'a CStr>) -> Result<()> {
     if SEALED.load(Ordering::Relaxed) {
         return Ok(());
     }
     if !is_protected()? {
-        let executable =
-            sys::file::open_at(CWD, OWN_EXECUTABLE, OFlags::PATH).context(|| format!("open {OWN_EXECUTABLE}"))?;
-        let copy = match sys::mount::clone_read_only(executable.as_fd()) {
+        let copy = match sys::mount::clone_read_only(OWN_EXECUTABLE) {
             // Not privileged, not in the mount namespace of the file, or an old kernel.
             Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS) => sealed_memory()?,
             result => result.context(|| "copy the mount of the executable")?,
         };
-        let args = std::env::args_os().map(c_string).collect::<Result<Vec<_>>>()?;
-        let errno = sys::exec::execveat(copy.as_fd(), &args);
+        let errno = sys::exec::execveat(copy.as_fd(), arguments);
         return Err(Error::sys(errno, "execute the sealed copy of the executable"));
     }
     let passed = (3..).take_while(|&fd| sys::fd::survives_exec(fd)).count();
@@ -65,14 +70,14 @@ pub fn seal() -> Result<()> {
     Ok(())
 }
 
-/// Refuses what must not enter a container: a copy of a process with threads, whose locks may be held for ever, or of
-/// an executable that the container could write.
+/// Refuses what must not enter a container: a copy of an executable that the container could write. A process with
+/// threads is refused when it clones, at the latest.
 pub(crate) fn require() -> Result<()> {
-    if sys::clone::thread_count().context(|| "count the threads of this process")? != 1 {
-        return Err(more_than_one_thread());
-    }
     if SEALED.load(Ordering::Relaxed) {
         return Ok(());
+    }
+    if sys::clone::thread_count().context(|| "count the threads of this process")? != 1 {
+        return Err(more_than_one_thread());
     }
     Err(Error::new(Kind::Unsupported, "the executable of this process is not sealed against the container")
         .hint("call coracle::seal() first in main, or set Runtime::helper"))
@@ -97,12 +102,12 @@ fn is_protected() -> Result<bool> {
         return Ok(true);
     }
     // An unprivileged user's containers can write what the user can write, and what he owns he can make writable.
-    let euid = nix::unistd::geteuid();
-    if euid.is_root() {
+    let euid = sys::exec::effective_user();
+    if euid == 0 {
         return Ok(false);
     }
     let owner = nix::sys::stat::stat(OWN_EXECUTABLE).context(|| format!("stat {OWN_EXECUTABLE}"))?.st_uid;
-    Ok(owner != euid.as_raw() && access(OWN_EXECUTABLE, AccessFlags::W_OK).is_err())
+    Ok(owner != euid && access(OWN_EXECUTABLE, AccessFlags::W_OK).is_err())
 }
 
 /// Whether the executable is a copy that [`sealed_memory`] made.

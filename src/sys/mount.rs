@@ -54,11 +54,13 @@ pub(crate) fn mount(
     Errno::result(result).map(drop)
 }
 
-/// A detached, read-only copy of the mount that `file` lies on, whose root is the file itself.
-pub(crate) fn clone_read_only(file: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+/// A detached, read-only copy of the mount that the file at `path` lies on, whose root is the file itself. Links, those
+/// of procfs too, are followed.
+pub(crate) fn clone_read_only(path: &str) -> Result<OwnedFd, Errno> {
+    use rustix::fs::CWD;
     use rustix::mount::{OpenTreeFlags, open_tree};
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(file, c"", flags).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, path, flags).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
     mount_setattr(tree.as_fd(), false, &MountAttr { attr_set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
     Ok(tree)
 }

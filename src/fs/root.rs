@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -27,6 +27,8 @@ pub(crate) struct Root {
     peers: bool,
     /// See [`Root::retire`].
     spent: RefCell<Descriptors>,
+    /// See [`Root::make_beside`].
+    last_parent: RefCell<Option<(PathBuf, OwnedFd)>>,
 }
 
 impl AsFd for Root {
@@ -38,7 +40,7 @@ impl AsFd for Root {
 impl From<OwnedFd> for Root {
     /// `fd` is the directory; an O_PATH descriptor will do.
     fn from(fd: OwnedFd) -> Self {
-        Root { fd, peers: false, spent: RefCell::default() }
+        Root { fd, peers: false, spent: RefCell::default(), last_parent: RefCell::default() }
     }
 }
 
@@ -68,6 +70,16 @@ impl Root {
         if spent.len() == SPENT {
             *spent = Descriptors::default();
         }
+    }
+
+    /// The same for several.
+    pub fn retire_all(&self, fds: Descriptors) {
+        self.spent.borrow_mut().append(fds);
+    }
+
+    /// Closes the root's own descriptor with all that were retired.
+    pub fn close(self) {
+        self.spent.into_inner().push(self.fd);
     }
 
     /// What `path` is inside, as an O_PATH descriptor.
@@ -111,6 +123,15 @@ impl Root {
         self.make_last(path, Links::Refuse).ok()
     }
 
+    /// The directory `path`, made (0755) beside the one that [`Root::make_new_dir`] made, if nothing has been resolved since:
+    /// their parent is still what its path says, because nothing but its children can have been mounted on. `None` if that
+    /// is not so, or if there is something already. O_PATH.
+    pub fn make_beside(&self, path: &Path) -> Option<OwnedFd> {
+        let last = self.last_parent.borrow();
+        let (_, parent) = last.as_ref().filter(|(last, _)| path.parent() == Some(last))?;
+        make_directory(parent.as_fd(), path.file_name()?).ok()
+    }
+
     /// Whatever `path` is; when missing, an empty file (0644) in directories made as needed. O_PATH.
     pub fn make_file(&self, path: &Path, links: Links) -> Result<OwnedFd> {
         match self.lookup(path, links, OFlags::empty()) {
@@ -132,13 +153,19 @@ impl Root {
     /// is missing. For all others there is the walk.
     fn make_last(&self, path: &Path, links: Links) -> std::result::Result<OwnedFd, Errno> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ENOENT) };
-        let parent = self.lookup(parent, links, OFlags::DIRECTORY)?;
-        let made = make_directory(parent.as_fd(), name);
-        self.retire(parent);
+        let fd = self.lookup(parent, links, OFlags::DIRECTORY)?;
+        let made = make_directory(fd.as_fd(), name);
+        match links {
+            Links::Refuse => *self.last_parent.borrow_mut() = Some((parent.to_owned(), fd)),
+            Links::Follow | Links::FollowParents => self.retire(fd),
+        }
         made
     }
 
     fn lookup(&self, path: &Path, links: Links, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
+        if let Some((_, parent)) = self.last_parent.take() {
+            self.retire(parent);
+        }
         let (nofollow, refuse) = match links {
             Links::Follow => (OFlags::empty(), ResolveFlags::empty()),
             Links::FollowParents => (OFlags::NOFOLLOW, ResolveFlags::empty()),

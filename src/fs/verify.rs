@@ -11,6 +11,9 @@ pub(crate) use crate::sys::file::PROC_MAGIC;
 /// statfs(2) magic of devpts.
 pub(crate) const DEVPTS_MAGIC: u32 = 0x1cd1;
 
+/// statfs(2) magic of sysfs.
+pub(crate) const SYSFS_MAGIC: u32 = 0x6265_6572;
+
 /// The statfs(2) magic of the file system that `fd` is on.
 pub(crate) fn fs_magic(fd: BorrowedFd<'_>) -> Result<u32> {
     file::fs_magic(fd).context(|| "fstatfs")

@@ -64,12 +64,24 @@ struct Covers {
 }
 
 fn mask(root: &Root, plan: &RootfsPlan, path: &Path, covers: &mut Covers) -> Result<()> {
-    let Some(fd) = root.resolve_existing(path, Links::Follow)? else { return Ok(()) };
     if is_root(path) {
         return Err(Error::new(Kind::Config, "the root itself cannot be masked"));
     }
-    let directory = is_directory(fd.as_fd())?;
-    let target = Target { root, path, links: Links::Follow, fd };
+    // Asked for a directory, the kernel tells with one call whether it is there and what it is.
+    let (fd, links, directory) = match root.resolve_directory(path, Links::Refuse) {
+        Ok(fd) => (fd, Links::Refuse, true),
+        Err(error) if error.raw_errno() == Some(libc::ENOTDIR) => {
+            (root.resolve_existing(path, Links::Follow)?, Links::Follow, false)
+        }
+        // There is a link on the way.
+        Err(_) => {
+            let fd = root.resolve_existing(path, Links::Follow)?;
+            let directory = fd.as_ref().map(|fd| is_directory(fd.as_fd())).transpose()?;
+            (fd, Links::Follow, directory.unwrap_or_default())
+        }
+    };
+    let Some(fd) = fd else { return Ok(()) };
+    let target = Target { root, path, links, fd };
     if directory {
         match &covers.directory {
             Some(placed) => {

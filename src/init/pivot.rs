@@ -19,7 +19,9 @@ pub(crate) fn enter(root: Root, pivot: Pivot) -> Result<()> {
         Pivot::Swap => by_pivot_root(&root),
         Pivot::Move => by_moving(&root),
         Pivot::Chroot => by_chroot(&root),
-    }
+    }?;
+    root.close();
+    Ok(())
 }
 
 /// The two-dot form (pivot_root(2), notes): the old root ends up on top of the new one, from where one detach

@@ -19,6 +19,11 @@ impl Descriptors {
         self.0.push(fd.into_raw_fd());
     }
 
+    /// Takes those of `others`.
+    pub fn append(&mut self, mut others: Descriptors) {
+        self.0.append(&mut others.0);
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

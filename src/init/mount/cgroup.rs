@@ -48,16 +48,22 @@ impl CgroupView {
     /// paths are `/`.
     pub fn read() -> Result<CgroupView> {
         let text = file::read_composed("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
-        let text = String::from_utf8_lossy(&text);
-        let unified_group =
-            memberships(&text).find(|(controllers, _)| controllers.is_empty()).map_or("/", |(_, path)| path);
-        let hierarchies: Vec<Hierarchy> = memberships(&text).filter_map(v1).collect();
-        let layout = match hierarchies.is_empty() {
-            true => CgroupLayout::Unified,
-            false if is_cgroup2(&Path::new(MOUNT_POINT).join("unified")) => CgroupLayout::Hybrid,
-            false => CgroupLayout::Legacy,
-        };
-        Ok(CgroupView { layout, hierarchies, unified_group: PathBuf::from(unified_group) })
+        let mut view = CgroupView::told(CgroupLayout::Unified, &String::from_utf8_lossy(&text));
+        if !view.hierarchies.is_empty() {
+            let hybrid = is_cgroup2(&Path::new(MOUNT_POINT).join("unified"));
+            view.layout = if hybrid { CgroupLayout::Hybrid } else { CgroupLayout::Legacy };
+        }
+        Ok(view)
+    }
+
+    /// The same from what somebody knows who knows the `layout`: the lines of /proc/self/cgroup.
+    pub fn told(layout: CgroupLayout, lines: &str) -> CgroupView {
+        let unified = memberships(lines).find(|(controllers, _)| controllers.is_empty());
+        CgroupView {
+            layout,
+            hierarchies: memberships(lines).filter_map(v1).collect(),
+            unified_group: PathBuf::from(unified.map_or("/", |(_, path)| path)),
+        }
     }
 
     /// The directory of cgroup2 on the host.
@@ -173,10 +179,7 @@ fn mount_v1(entry: &Entry<'_>, view: &CgroupView, target: &Target<'_>, attribute
         attributes: attributes.set & !RDONLY,
         parameters,
     };
-    let base = match tmpfs.create()? {
-        Some(tree) => Tree::Detached(tree).place(target, &Attributes::default())?,
-        None => tmpfs.mount_legacy(target)?,
-    };
+    let base = tmpfs.place(target)?;
     // Nobody else has written to it yet: names in it are what this process makes of them.
     fchdir(&base).context(|| "fchdir to the tmpfs")?;
     let mut names = Vec::with_capacity(view.hierarchies.len() + 1);

@@ -2,7 +2,9 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag,
@@ -14,7 +16,7 @@ use super::peers::mount_apart;
 use super::place::Tree;
 use super::target::Target;
 use crate::error::{Context, Error, Kind, Result};
-use crate::fs::FileId;
+use crate::fs::{FileId, Links, PROC_MAGIC, SYSFS_MAGIC};
 use crate::sys;
 
 /// Super block flags and the words that fsconfig(2) knows them by.
@@ -55,6 +57,11 @@ impl NewFilesystem<'_> {
     /// False when that cannot be or is refused: then nothing has happened but for the working directory, and `create`
     /// says better what is wrong.
     pub fn mount_onto(&self, directory: BorrowedFd<'_>) -> bool {
+        rustix::process::fchdir(directory).is_ok() && self.mount_here()
+    }
+
+    /// Mounts it onto the working directory; false if it cannot be.
+    fn mount_here(&self) -> bool {
         let read_only = |flags: u64, flag: u64| flags & flag != 0;
         // A comma would end the parameter; mount(2) knows one flag for both kinds of read-only.
         if self.parameters.iter().any(|parameter| parameter.contains(','))
@@ -65,8 +72,25 @@ impl NewFilesystem<'_> {
         let Ok(data) = joined(&self.parameters) else { return false };
         let source = (!self.source.is_empty()).then_some(self.source);
         let flags = self.super_flags | to_legacy(self.attributes);
-        rustix::process::fchdir(directory).is_ok()
-            && sys::mount::mount(source, c".", Some(self.fs_type), flags, Some(&data)).is_ok()
+        sys::mount::mount(source, c".", Some(self.fs_type), flags, Some(&data)).is_ok()
+    }
+
+    /// Mounts it onto `target` and gives its root. Where that is a directory in procfs or sysfs, in which nobody renames
+    /// anything, its name leads from the directory above to what was mounted, and four calls do instead of seven.
+    pub fn place(&self, target: &Target<'_>) -> Result<OwnedFd> {
+        let name = target.path.file_name().filter(|_| target.links == Links::Refuse && !target.root.holds_peers());
+        if let Some(name) = name
+            && rustix::process::fchdir(&target.fd).is_ok()
+            && is_of_the_kernel(c"..")
+            && self.mount_here()
+        {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            return openat(CWD, Path::new("..").join(name), flags, Mode::empty()).context(|| "open the new mount");
+        }
+        match self.create()? {
+            Some(tree) => Tree::Detached(tree).place(target, &Attributes::default()),
+            None => self.mount_legacy(target),
+        }
     }
 
     /// Makes the file system and a detached mount of it. `None` where only [`Self::mount_legacy`] can do it: fsopen is
@@ -117,6 +141,10 @@ impl NewFilesystem<'_> {
     }
 }
 
+fn is_of_the_kernel(path: &CStr) -> bool {
+    statfs(path).is_ok_and(|status| matches!(status.f_type as u32, PROC_MAGIC | SYSFS_MAGIC))
+}
+
 /// Changes the super block that `placed` is on: `remount` without `bind`.
 pub(super) fn reconfigure(
     placed: BorrowedFd<'_>,
@@ -154,10 +182,7 @@ pub(in crate::init) fn place_empty_tmpfs(target: &Target<'_>, label: Option<&str
         attributes: RDONLY | NOSUID | NODEV | NOEXEC,
         parameters: label.into_iter().map(context).collect(),
     };
-    match new.create()? {
-        Some(tree) => Tree::Detached(tree).place(target, &Attributes::default()),
-        None => new.mount_legacy(target),
-    }
+    new.place(target)
 }
 
 /// The parameter that labels all files of a file system (mount(8), SELinux).

@@ -139,12 +139,14 @@ impl<'a> Entry<'a> {
         }
         // In most cases there is no link on the way, and a path of names alone is what it says.
         if path.components().skip(1).all(|part| matches!(part, Component::Normal(_))) {
-            let there = match self.root.resolve_directory(path, Links::Refuse) {
+            let made = self.root.make_beside(path).map(Some);
+            let there = made.map_or_else(|| self.root.resolve_directory(path, Links::Refuse), Ok);
+            let there = match there {
                 Ok(None) => self.root.make_new_dir(path),
                 there => there.unwrap_or_default(),
             };
             if let Some(fd) = there {
-                return Ok(self.target(fd, self.links()));
+                return Ok(self.target(fd, Links::Refuse));
             }
         }
         let fd = self.root.make_dir_all(path)?;

@@ -61,6 +61,7 @@ fn host(rootless: bool) -> HostFacts {
         selinux: true,
         in_user_namespace: false,
         ignored_signals: 0,
+        umask: Some(0o022),
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct HostFacts {
     pub rootless: bool,
     /// How control groups are mounted.
     pub cgroup: CgroupLayout,
+    /// The runtime's file mode creation mask, if the kernel tells (Linux 4.7).
+    pub umask: Option<u32>,
     /// Highest capability the kernel knows.
     pub last_capability: u8,
     /// CAP_SYS_ADMIN and friends are held over our own user namespace: bit mask of the effective set.
@@ -48,7 +50,8 @@ impl HostFacts {
             egid: effective(&status, "Gid:")?,
             rootless: rootless.unwrap_or(euid != 0 || in_user_namespace),
             cgroup: cgroup_layout(),
-            last_capability: last_capability(),
+            umask: u32::from_str_radix(field(&status, "Umask:"), 8).ok(),
+            last_capability: last_capability(mask(&status, "CapBnd:")?),
             effective_capabilities: mask(&status, "CapEff:")?,
             apparmor: labels
                 && file::read_composed("/sys/module/apparmor/parameters/enabled")
@@ -105,13 +108,13 @@ fn cgroup_layout() -> CgroupLayout {
     }
 }
 
-/// Asks about the highest one that there is today (Linux 5.9) and about its neighbours: prctl(2) refuses unknown ones. The
-/// same as /proc/sys/kernel/cap_last_cap without opening a file.
-fn last_capability() -> u8 {
-    const HIGHEST: u8 = 40;
+/// What is in the `bounding` set is known, and often that is all; prctl(2) tells of the next ones, and refuses what the
+/// kernel does not know. The same as /proc/sys/kernel/cap_last_cap without opening a file.
+fn last_capability(bounding: u64) -> u8 {
     let known = |number: &u8| capability_is_in_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_ok();
-    let above = (HIGHEST + 1..64).take_while(known).last();
-    above.or_else(|| (0..=HIGHEST).rev().find(known)).unwrap_or_default()
+    let highest = bounding.checked_ilog2().and_then(|number| u8::try_from(number).ok());
+    let next = highest.map_or(0, |number| number + 1);
+    (next..64).take_while(known).last().or(highest).unwrap_or_default()
 }
 
 /// How /sys/fs/cgroup is laid out.
@@ -141,6 +144,10 @@ mod tests {
         let highest = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
         assert_eq!(highest.trim(), facts.last_capability.to_string());
         assert_eq!(facts.effective_capabilities >> (facts.last_capability + 1), 0, "{facts:?}");
+        // However much of the bounding set is left.
+        for bounding in [0, 1, 0b1011, u64::MAX >> (63 - facts.last_capability)] {
+            assert_eq!(last_capability(bounding), facts.last_capability, "{bounding:#b}");
+        }
         assert!(HostFacts::gather(Some(true), false).unwrap().rootless);
     }
 

@@ -25,6 +25,14 @@ pub(super) struct Mounted {
 }
 
 impl Mounted {
+    /// Whether it is the one that a line of /proc/PID/cgroup calls `controllers`.
+    fn is_named(&self, controllers: &str) -> bool {
+        match self.version {
+            Version::V1 => controllers.split(',').any(|c| self.controllers.iter().any(|m| m == c)),
+            Version::V2 => controllers.is_empty(),
+        }
+    }
+
     /// The hierarchy, with the container's `directory` in it.
     pub fn hierarchy(&self, directory: PathBuf) -> Hierarchy {
         Hierarchy {
@@ -93,12 +101,32 @@ impl Own {
         }
         Ok(self.0.as_deref().unwrap_or_default())
     }
+
+    /// The lines, if they have been read.
+    pub fn read(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
 }
 
 /// The lines of /proc/PID/cgroup (cgroups(7)), `4:cpu,cpuacct:/group`, `9:name=systemd:/group` or `0::/group`: the controllers and
 /// the path in each.
 pub(crate) fn memberships(lines: &str) -> impl Iterator<Item = (&str, &str)> {
     lines.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'))
+}
+
+/// The lines `own` for a process that has moved to the directories of `hierarchies`, which are on `mounted`.
+pub(super) fn memberships_in(hierarchies: &[Hierarchy], mounted: &[Mounted], own: &str) -> String {
+    let mut lines = String::with_capacity(own.len());
+    for (number, (controllers, path)) in memberships(own).enumerate() {
+        let place = mounted.iter().find(|mounted| mounted.is_named(controllers));
+        let moved = place.and_then(|mounted| {
+            let hierarchy = hierarchies.iter().find(|hierarchy| hierarchy.mount == mounted.mount)?;
+            let below = hierarchy.directory.strip_prefix(&mounted.mount).ok()?;
+            Some(Path::new(&mounted.root).join(below).display().to_string())
+        });
+        lines.push_str(&format!("{number}:{controllers}:{}\n", moved.as_deref().unwrap_or(path)));
+    }
+    lines
 }
 
 /// The hierarchies in which `own` says where the caller is, if each is mounted below /sys/fs/cgroup by the names of its
@@ -195,11 +223,7 @@ fn hierarchy(mount: &MountLine<'_>) -> Option<Mounted> {
 /// The directory of the caller's own cgroup in `mounted`, by the lines of /proc/self/cgroup; the mount point
 /// where the caller is not below it.
 pub(super) fn own_directory(mounted: &Mounted, own: &str) -> PathBuf {
-    let same = |controllers: &str| match mounted.version {
-        Version::V1 => controllers.split(',').any(|c| mounted.controllers.iter().any(|m| m == c)),
-        Version::V2 => controllers.is_empty(),
-    };
-    let path = memberships(own).find(|(controllers, _)| same(controllers));
+    let path = memberships(own).find(|(controllers, _)| mounted.is_named(controllers));
     let below = path.and_then(|(_, path)| Path::new(path).strip_prefix(&mounted.root).ok());
     match below {
         Some(below) if !below.components().any(|c| c == std::path::Component::ParentDir) => {

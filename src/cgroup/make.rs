@@ -14,14 +14,14 @@ use crate::host::HostFacts;
 use crate::plan::resources::{CgroupManager, CgroupPath, CgroupPlan, Resources};
 
 /// See [`Cgroup::locate`](super::Cgroup::locate).
-pub(super) fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Record> {
+pub(super) fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<(Record, Option<String>)> {
     let path = match &plan.path {
         CgroupPath::Absolute(path) => format!("/{path}"),
         CgroupPath::Relative(path) => path.clone(),
     };
     let mut record = Record { manager: plan.manager, path, ..Record::default() };
     if plan.manager == CgroupManager::Disabled {
-        return Ok(record);
+        return Ok((record, None));
     }
     let mut own = Own::default();
     let mounted = layout::mounted(facts.cgroup, &mut own)?;
@@ -34,13 +34,16 @@ pub(super) fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Record> {
         scope::refuse_existing(scope, &record.hierarchies)?;
         record.unit = Some(scope::unit(scope));
         record.hierarchies.retain(|hierarchy| !scope::is_managed(hierarchy.version, &hierarchy.controllers));
-        return Ok(record);
+        return Ok((record, None));
     }
     if record.hierarchies.first().is_some_and(|first| first.directory.exists()) {
         let directories: Vec<PathBuf> = record.hierarchies.iter().map(|it| it.directory.clone()).collect();
         refuse_in_use(&record, &directories)?;
     }
-    Ok(record)
+    // A rootless runtime learns only by trying which of them it gets.
+    let read = own.read().filter(|_| !facts.rootless);
+    let memberships = read.map(|own| layout::memberships_in(&record.hierarchies, &mounted, own));
+    Ok((record, memberships))
 }
 
 /// A container's cgroup while it is made, in two steps: [`begin`](Making::begin) makes what a process has to be born

@@ -56,13 +56,20 @@ use crate::sys::fd::Descriptors;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cgroup {
     record: Record,
+    /// See [`Cgroup::memberships`].
+    memberships: Option<String>,
 }
 
 impl Cgroup {
     /// Where the cgroup is going to be, so that the record can be kept before it is made by [`Making`]. What is there
     /// already is refused if it has a process or is frozen.
     pub fn locate(plan: &CgroupPlan, facts: &HostFacts) -> Result<Cgroup> {
-        make::locate(plan, facts).map(|record| Cgroup { record })
+        make::locate(plan, facts).map(|(record, memberships)| Cgroup { record, memberships })
+    }
+
+    /// What /proc/PID/cgroup is going to say about the first process; `None` where that is not known before it is made.
+    pub fn memberships(&self) -> Option<&str> {
+        self.memberships.as_deref()
     }
 
     /// With the manager systemd: starts the unit around the process `pid`, which waits for its Go, and writes the
@@ -87,7 +94,7 @@ impl Cgroup {
         if let Some(unit) = record.unit.as_mut().filter(|unit| unit.state == UnitState::Planned) {
             unit.state = UnitState::Perhaps;
         }
-        Cgroup { record }
+        Cgroup { record, memberships: None }
     }
 
     /// What state.json keeps.

@@ -104,7 +104,7 @@ pub(super) fn create(
     let Some(dir) = directory.made() else { return Err(unexpected()) };
     activation::plan_notify_socket(dir.path(), &mut plan)?;
     let maker = Maker { runtime, options, facts, plan, preserve_fds, state, places };
-    let lock = dir.lock()?;
+    let lock = dir.lock_new()?;
     dir.save_config(&raw)?;
     drop(raw);
     let (child, record, line) = match maker.make(dir, next) {
@@ -214,6 +214,7 @@ impl Maker<'_> {
         let stop_at_rootfs = !prestart.is_empty() || !create_runtime.is_empty() || !self.plan.net_devices.is_empty();
         let request = InitRequest {
             plan: &self.plan.init,
+            private: self.plan.spawn.private,
             early_flags: self.plan.spawn.early_flags,
             unshare_flags: self.plan.spawn.unshare_flags,
             state: &self.state,
@@ -223,6 +224,9 @@ impl Maker<'_> {
             hook_options: &self.places.options(),
             last_capability: self.facts.last_capability,
             ignored_signals: self.facts.ignored_signals,
+            umask: self.facts.umask,
+            layout: self.facts.cgroup,
+            memberships: making.cgroup().memberships(),
         };
         let mut spawned = spawn::spawn(Spawn { plan: &self.plan.spawn, request, fds, on_warning })?;
         timings::mark("init made");
@@ -235,7 +239,9 @@ impl Maker<'_> {
         timings::mark("cgroups made");
         // While init is at work.
         let process = &self.plan.init.process;
-        raise_limits(pid, &process.pointer, &process.rlimits)?;
+        if process.uid != 0 || self.plan.init.namespaces.is_own(Kind::User) {
+            raise_limits(pid, &process.pointer, &process.rlimits)?;
+        }
         let rdt = self.join_rdt(record, pid)?;
         record.init = Some(liveness::identify(pid)?);
         directory.write_ahead(record)?;

@@ -38,6 +38,16 @@ pub(super) fn delete(container: &Container, force: bool) -> Result<()> {
     destroy(container, record.as_ref(), status)
 }
 
+/// The same for a container whose init this process has reaped.
+pub(super) fn delete_ended(container: &Container) -> Result<()> {
+    let lock = container.directory.lock()?;
+    let record = container.directory.load()?;
+    destroy(container, record.as_ref(), Status::Stopped)?;
+    // With the directory, which nobody finds any more, the lock goes.
+    lock.leave();
+    Ok(())
+}
+
 /// Ends what lives and removes what is left, then runs the poststop hooks. The caller holds the lock.
 fn destroy(container: &Container, record: Option<&Record>, status: Status) -> Result<()> {
     let on_warning = container.runtime.on_warning;

@@ -100,6 +100,7 @@ fn make(
     let state = record.state(Status::Running, init.pid);
     let request = InitRequest {
         plan: &plan.init,
+        private: plan.spawn.private,
         early_flags: 0,
         unshare_flags: 0,
         state: &state,
@@ -109,6 +110,9 @@ fn make(
         hook_options: &HookOptions::default(),
         last_capability: facts.last_capability,
         ignored_signals: facts.ignored_signals,
+        umask: facts.umask,
+        layout: facts.cgroup,
+        memberships: None,
     };
     let spawn = Spawn { plan: &plan.spawn, request, fds, on_warning: runtime.on_warning };
     settle(spawn, &tasks, options, front.as_deref().filter(|_| options.console_socket.is_none()))

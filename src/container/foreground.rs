@@ -78,10 +78,11 @@ impl Foreground<'_> {
             }
             for (source, flags) in happened {
                 match (source, &mut relay) {
+                    // Sources come in order: this is the first.
+                    (Source::Process, _) => ended = wait_for(child.pid)?,
+                    // With the process the need for signals has ended.
+                    (Source::Signals, _) if ended.is_some() => {}
                     (Source::Signals, _) => ended = self.take_signals(child, relay.as_ref())?,
-                    // Sources come in order: reaping, above, may have met this process already.
-                    (Source::Process, _) if ended.is_none() => ended = wait_for(child.pid)?,
-                    (Source::Process, _) => {}
                     (Source::Notify, _) => is_ready = self.pass_readiness()?,
                     (Source::Relay(stream), Some(relay)) => relay.copy(stream, flags),
                     (Source::Relay(_), None) => {}
@@ -97,8 +98,8 @@ impl Foreground<'_> {
     /// What happened; nothing, if it is time to look at an abandoned terminal again.
     fn poll(&self, child: &Child, relay: Option<&Relay<'_>>, is_ready: bool) -> Result<Vec<(Source, PollFlags)>> {
         let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = vec![
-            (Source::Signals, self.signals.fd.as_fd(), PollFlags::POLLIN),
             (Source::Process, child.pidfd.as_fd(), PollFlags::POLLIN),
+            (Source::Signals, self.signals.fd.as_fd(), PollFlags::POLLIN),
         ];
         if let Some(notify) = self.notify.filter(|_| !is_ready) {
             sources.push((Source::Notify, notify.as_fd(), PollFlags::POLLIN));

@@ -139,11 +139,16 @@ impl Directory {
         Ok(ids)
     }
 
-    /// Waits for the container's lock, which this directory must not have already.
-    pub fn lock(&self) -> Result<Lock<'_>> {
+    /// The lock of the directory that this process has just made. If somebody has removed it meanwhile, it takes no files.
+    pub fn lock_new(&self) -> Result<Lock<'_>> {
         rustix::io::retry_on_intr(|| flock(&self.fd, FlockOperation::LockExclusive))
             .context(|| "lock the state directory")?;
-        let lock = self.locked();
+        Ok(self.locked())
+    }
+
+    /// Waits for the container's lock, which this directory must not have already.
+    pub fn lock(&self) -> Result<Lock<'_>> {
+        let lock = self.lock_new()?;
         // Whoever held the lock before may have removed the directory meanwhile.
         let link_count = nix::sys::stat::fstat(&self.fd).context(|| "stat the state directory")?.st_nlink;
         if link_count == 0 {

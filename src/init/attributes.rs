@@ -165,8 +165,9 @@ fn describe_limit(result: Result<(), Errno>, process_pointer: &str, index: usize
 /// A kernel without keyrings (ENOSYS) or a sandbox that forbids them (EPERM) is a warning: keyrings are protected by
 /// credentials as well.
 pub(crate) fn new_session_keyring(name: &CStr) -> Result<Option<Warning>> {
-    /// Possessor's rights stay; the user that owns it may search.
-    const KEY_USR_SEARCH: u32 = 0x0008_0000;
+    /// What the kernel gives a new session keyring (everything to its possessors, VIEW, READ and LINK to its user:
+    /// join_session_keyring of its security/keys/process_keys.c), and SEARCH to its user.
+    const PERMISSIONS: u32 = 0x3f13_0000 | 0x0008_0000;
     let keyring = match sys::keyring::join_session(name) {
         Ok(keyring) => keyring,
         Err(errno @ (Errno::ENOSYS | Errno::EPERM)) => {
@@ -177,31 +178,8 @@ pub(crate) fn new_session_keyring(name: &CStr) -> Result<Option<Warning>> {
                 .hint("--no-new-keyring keeps the caller's"));
         }
     };
-    let description = sys::keyring::describe(keyring).context(|| "describe the session keyring")?;
-    let Some(permissions) = keyring_permissions(&description) else {
-        return Err(Error::sys(Errno::EINVAL, "read the permissions of the session keyring"));
-    };
-    sys::keyring::set_permissions(keyring, permissions | KEY_USR_SEARCH)
-        .context(|| "set the permissions of the session keyring")?;
+    sys::keyring::set_permissions(keyring, PERMISSIONS).context(|| "set the permissions of the session keyring")?;
     Ok(None)
-}
-
-/// The fourth field of `type;uid;gid;permissions;description` (keyctl_describe(3)), hexadecimal.
-fn keyring_permissions(description: &[u8]) -> Option<u32> {
-    let field = description.split(|byte| *byte == b';').nth(3)?;
-    u32::from_str_radix(str::from_utf8(field).ok()?, 16).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keyring_permissions_are_the_fourth_field_in_hexadecimal() {
-        assert_eq!(keyring_permissions(b"keyring;0;0;3f130000;_ses.a;b"), Some(0x3f13_0000));
-        assert_eq!(keyring_permissions(b"keyring;0;0"), None);
-        assert_eq!(keyring_permissions(b"keyring;0;0;zz;x"), None);
-    }
 }
 
 /// Everything here belongs to a thread: each test changes a thread of its own.

@@ -32,6 +32,7 @@ use nix::errno::Errno;
 use crate::cgroup::{Birthplace, join_tasks};
 use crate::error::{Context as _, Error, Result};
 use crate::fs::Procfs;
+use crate::host::CgroupLayout;
 use crate::plan::InitPlan;
 use crate::plan::hooks::Hooks;
 use crate::plan::mounts::{MountPlan, MountSource};
@@ -43,6 +44,7 @@ use crate::state::{State, Status};
 use crate::sync::frame::FromInit;
 use crate::sync::{ChildEnd, gate};
 use crate::sys::clone::exit_now;
+use crate::sys::fd::Descriptors;
 use crate::sys::namespace::unshare;
 use crate::sys::{self, fd};
 use crate::timings;
@@ -56,6 +58,8 @@ use mount::sources::Sources;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InitRequest<'a> {
     pub plan: &'a InitPlan,
+    /// Nobody may trace init from its birth on.
+    pub private: bool,
     /// Namespaces to make at once (CLONE_NEW*).
     pub early_flags: u64,
     /// Namespaces to make once in the user namespace (CLONE_NEW*).
@@ -73,6 +77,12 @@ pub(crate) struct InitRequest<'a> {
     pub last_capability: u8,
     /// Signals that the runtime ignores, signal n as bit n-1.
     pub ignored_signals: u64,
+    /// The runtime's file mode creation mask, if it is known.
+    pub umask: Option<u32>,
+    /// How the host's control groups are laid out.
+    pub layout: CgroupLayout,
+    /// What /proc/self/cgroup is going to say, if it is known.
+    pub memberships: Option<&'a str>,
 }
 
 /// What init is born with. Everything else that is open is closed.
@@ -175,7 +185,9 @@ fn prepare(
     // It has been born there: closed now with all that is not kept.
     std::mem::forget(std::mem::take(&mut fds.cgroup));
     close_inherited(request, &fds, sync)?;
-    attributes::set_umask(DEFAULT_UMASK);
+    if request.umask != Some(DEFAULT_UMASK) {
+        attributes::set_umask(DEFAULT_UMASK);
+    }
     attributes::reset_signals(request.ignored_signals)?;
     unshare_new(request.early_flags)?;
     timings::mark("namespaces made");
@@ -183,7 +195,6 @@ fn prepare(
     timings::mark("released");
     attributes::set_affinity(&plan.process, AffinityMoment::Initial)?;
     join_tasks(&tasks)?;
-    drop(tasks);
     timings::mark("cgroups joined");
     let cgroups = cgroup_view(request)?;
     enter_namespaces(request, &fds.joins, born)?;
@@ -195,10 +206,11 @@ fn prepare(
     timings::mark("namespaces entered");
     match &plan.rootfs {
         Some(rootfs) => {
-            let given = Given { console: fds.console, sources: fds.sources, cgroups, sync, pid };
+            let given = Given { console: fds.console, sources: fds.sources, tasks, cgroups, sync, pid };
             make_root(request, rootfs, given)?;
         }
         None => {
+            drop(tasks);
             if let Some(socket) = fds.console.filter(|_| plan.process.terminal) {
                 console::join(plan.process.console_size, plan.process.uid, socket.as_fd())?;
             }
@@ -286,7 +298,13 @@ fn pass_descriptors(preserve: u32) -> Result<()> {
 fn cgroup_view(request: &InitRequest<'_>) -> Result<Option<CgroupView>> {
     let is_cgroup = |mount: &MountPlan| matches!(mount.source, MountSource::Cgroup { .. });
     let wanted = request.plan.rootfs.as_ref().is_some_and(|rootfs| rootfs.mounts.iter().any(is_cgroup));
-    wanted.then(CgroupView::read).transpose()
+    Ok(match (wanted, request.layout, request.memberships) {
+        (false, ..) => None,
+        // One mount, which has the same place in all of its groups.
+        (true, CgroupLayout::Unified, _) => Some(CgroupView::told(CgroupLayout::Unified, "")),
+        (true, layout, Some(lines)) => Some(CgroupView::told(layout, lines)),
+        (true, _, None) => Some(CgroupView::read()?),
+    })
 }
 
 /// Joins what is joined and unshares what is new, in the order in which each is allowed.
@@ -305,8 +323,11 @@ fn enter_namespaces(request: &InitRequest<'_>, joins: &Joins, born: Born) -> Res
             joins.join(refused)?;
         }
     }
-    // Whoever was dumpable for the sake of its id maps is so no longer.
-    attributes::set_dumpable(false)?;
+    // Whoever was dumpable for the sake of its id maps is so no longer, and new credentials made it so (commit_creds of
+    // the kernel): those that come with a user namespace.
+    if !request.private || joins.has(Kind::User) || namespaces.is_new(Kind::User) {
+        attributes::set_dumpable(false)?;
+    }
     let cgroup = if namespaces.is_new(Kind::Cgroup) { Kind::Cgroup.flag() } else { 0 };
     unshare_new(request.unshare_flags | cgroup)
 }
@@ -357,6 +378,8 @@ fn set_names(plan: &InitPlan) -> Result<()> {
 struct Given<'a> {
     console: Option<OwnedFd>,
     sources: Sources,
+    /// Closed with what else is used up, before the root is the container's.
+    tasks: Descriptors,
     cgroups: Option<CgroupView>,
     sync: &'a ChildEnd,
     pid: i32,
@@ -364,9 +387,10 @@ struct Given<'a> {
 
 /// From the host's root to the container's.
 fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> Result<()> {
-    let Given { console, mut sources, cgroups, sync, pid } = given;
+    let Given { console, mut sources, tasks, cgroups, sync, pid } = given;
     let process = &request.plan.process;
     let mut root = rootfs::prepare(plan, &mut sources)?;
+    root.retire_all(tasks);
     timings::mark("root made");
     let unsealed = mount::mount_all(plan, &mut root, &mut sources, cgroups.as_ref())?;
     timings::mark("mounts");
@@ -401,7 +425,8 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
 /// Goes to the working directory, made when missing, and checks that it lies in the container (attack 2).
 fn enter_directory(process: &ProcessPlan) -> Result<()> {
     let at = || pointer::join(&process.pointer, "cwd");
-    payload::enter_directory(&process.cwd).and_then(|()| rootfs::verify_cwd()).map_err(|error| error.at(at()))
+    let verify = || if process.cwd.to_bytes() == b"/" { Ok(()) } else { rootfs::verify_cwd() };
+    payload::enter_directory(&process.cwd).and_then(|()| verify()).map_err(|error| error.at(at()))
 }
 
 /// Loads the seccomp filter and hands its listener out, if it has one.

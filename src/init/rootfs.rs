@@ -103,7 +103,7 @@ pub(crate) fn propagate(plan: &RootfsPlan) -> Result<()> {
         .map_err(|error| error.at("/linux/rootfsPropagation"))
 }
 
-/// Checks, after chdir(2), that the working directory lies below the root: a directory of the host that some
+/// Checks, after chdir(2) to any directory but the root, that the working directory lies below the root: a directory of the host that some
 /// descriptor led to shows as unreachable (CVE-2024-21626).
 pub(crate) fn verify_cwd() -> Result<()> {
     let path = rustix::process::getcwd(Vec::new()).context(|| "getcwd")?;

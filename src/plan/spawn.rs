@@ -162,6 +162,7 @@ mod tests {
             selinux: false,
             in_user_namespace,
             ignored_signals: 0,
+            umask: Some(0o022),
         };
         SpawnPlan::new(&namespaces, &UserNamespace::default(), &facts)
     }

@@ -32,6 +32,7 @@ fn root() -> HostFacts {
         selinux: true,
         in_user_namespace: false,
         ignored_signals: 0,
+        umask: Some(0o022),
     }
 }
 

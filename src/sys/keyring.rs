@@ -10,7 +10,6 @@ pub(crate) struct Serial(i32);
 
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
 const KEYCTL_SETPERM: libc::c_int = 5;
-const KEYCTL_DESCRIBE: libc::c_int = 6;
 
 /// keyctl_join_session_keyring(3): a keyring called `name` becomes the session keyring, and is made if the caller
 /// may search none of that name.
@@ -19,16 +18,6 @@ pub(crate) fn join_session(name: &CStr) -> Result<Serial, Errno> {
     let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
     let serial = Errno::result(result)?;
     i32::try_from(serial).map(Serial).map_err(|_range| Errno::EOVERFLOW)
-}
-
-/// keyctl_describe(3): `type;uid;gid;permissions in hex;description`.
-pub(crate) fn describe(key: Serial) -> Result<Vec<u8>, Errno> {
-    let mut buffer = [0_u8; 512];
-    // SAFETY: KEYCTL_DESCRIBE writes at most the given number of bytes to the buffer, which has that many.
-    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, key.0, buffer.as_mut_ptr(), buffer.len()) };
-    let length = usize::try_from(Errno::result(result)?).unwrap_or_default().min(buffer.len());
-    // The length counts the final NUL.
-    Ok(buffer.iter().take(length).copied().take_while(|byte| *byte != 0).collect())
 }
 
 /// keyctl_setperm(3).

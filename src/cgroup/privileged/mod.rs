@@ -33,6 +33,7 @@ fn facts() -> HostFacts {
         selinux: false,
         in_user_namespace: false,
         ignored_signals: 0,
+        umask: Some(0o022),
     }
 }
 

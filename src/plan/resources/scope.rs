@@ -157,6 +157,7 @@ mod tests {
             apparmor: false,
             selinux: false,
             ignored_signals: 0,
+            umask: Some(0o022),
             in_user_namespace: false,
         };
         let config = format!(r#"{{"ociVersion":"1.0.0","annotations":{annotations}}}"#);

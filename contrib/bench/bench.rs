@@ -3,7 +3,8 @@
 //!
 //! Times runtimes side by side: in each round every one has its turn (A B C, A B C, …), so that a disturbance of the
 //! machine meets all of them. Before each workload it waits for a quiet moment, for as long as its patience lasts, and
-//! says which workloads had none. A turn that takes more than ten seconds is killed, counted and left out. Prints medians
+//! says which workloads had none. A turn of which any step takes more than ten seconds, one before or after the timed one
+//! as well, is killed, counted and left out; a runtime that hangs before all rounds has none. Prints medians
 //! and minima in milliseconds and the medians as ratios to the first column; with --tsv the medians alone, for
 //! programs; with --svg it also draws the ratios. DIR is for the runtimes' own. Only the standard library: compiled by rustc,
 //! without cargo.
@@ -18,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use report::Row;
-use workload::{Contestant, Stage, Turn, Workload};
+use workload::{Contestant, Halt, Stage, Workload};
 
 struct Options {
     stage: Stage,
@@ -30,6 +31,13 @@ struct Options {
     svg: Option<PathBuf>,
     only: Vec<String>,
     contestants: Vec<Contestant>,
+}
+
+impl Options {
+    fn add(&mut self, name: &str, program: &str, floor: bool) {
+        let number = self.contestants.len();
+        self.contestants.push(Contestant { name: name.into(), number, program: program.into(), floor });
+    }
 }
 
 fn main() -> ExitCode {
@@ -69,32 +77,48 @@ fn bench(options: &Options) -> Result<(), String> {
     }
 }
 
-/// The turns of every contestant, in its order; none for one that does not take part.
-fn measure(options: &Options, workload: Workload) -> Result<Vec<Vec<Turn>>, String> {
-    let failed = |contestant: &Contestant, error| format!("{}: {}: {error}", workload.title(), contestant.name);
-    let mut turns: Vec<Vec<Turn>> = options.contestants.iter().map(|_| Vec::new()).collect();
-    for contestant in &options.contestants {
-        workload.prepare(&options.stage, contestant).map_err(|error| failed(contestant, error))?;
+/// The turns of every contestant, in its order: their times, or none for one that hung. A contestant that does not take
+/// part has no turns.
+fn measure(options: &Options, workload: Workload) -> Result<Vec<Vec<Option<Duration>>>, String> {
+    let (stage, contestants) = (&options.stage, &options.contestants);
+    let mut turns: Vec<Vec<Option<Duration>>> = contestants.iter().map(|_| Vec::new()).collect();
+    let mut ready = Vec::new();
+    for (contestant, turns) in contestants.iter().zip(&mut turns) {
+        if contestant.floor && !workload.has_floor() {
+            continue;
+        }
+        match unless_hung(workload, contestant, workload.prepare(stage, contestant))? {
+            Some(()) => ready.push((contestant, turns)),
+            None => turns.push(None),
+        }
     }
     for round in 0..=workload.rounds(options.rounds) {
-        for (contestant, turns) in options.contestants.iter().zip(&mut turns) {
-            if contestant.floor && !workload.has_floor() {
-                continue;
-            }
+        for (contestant, turns) in &mut ready {
             if workload == Workload::RunAfterIdleness {
                 thread::sleep(options.idle);
             }
-            let turn = workload.take_turn(&options.stage, contestant, round);
+            let turn = unless_hung(workload, contestant, workload.take_turn(stage, contestant, round))?;
             // The first round warms the caches.
-            if round > 0 {
-                turns.push(turn.map_err(|error| failed(contestant, error))?);
+            if round > 0 || turn.is_none() {
+                turns.push(turn);
             }
         }
     }
-    for contestant in &options.contestants {
-        workload.clean_up(&options.stage, contestant).map_err(|error| failed(contestant, error))?;
+    for (contestant, turns) in ready {
+        if unless_hung(workload, contestant, workload.clean_up(stage, contestant))?.is_none() {
+            turns.push(None);
+        }
     }
     Ok(turns)
+}
+
+/// A failure ends the benchmark; a hang is a figure.
+fn unless_hung<T>(workload: Workload, contestant: &Contestant, result: Result<T, Halt>) -> Result<Option<T>, String> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Halt::Hung) => Ok(None),
+        Err(Halt::Failed(error)) => Err(format!("{}: {}: {error}", workload.title(), contestant.name)),
+    }
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
@@ -124,10 +148,10 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             "--spec" => options.stage.spec = value()?.into(),
             "--docker" => options.stage.docker = value()?.into(),
             "--sleeper" => options.stage.sleeper = value()?.into(),
-            "--floor" => options.contestants.push(contestant("floor", &value()?, true)),
+            "--floor" => options.add("floor", &value()?, true),
             _ => {
                 let (name, path) = word.split_once('=').ok_or(usage)?;
-                options.contestants.push(contestant(name, path, false));
+                options.add(name, path, false);
             }
         }
     }
@@ -139,10 +163,9 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
     }
 }
 
-fn contestant(name: &str, program: &str, floor: bool) -> Contestant {
-    Contestant { name: name.into(), program: program.into(), floor }
-}
-
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_: T::Err| format!("'{text}' is no number"))
 }
+
+#[cfg(test)]
+mod tests;

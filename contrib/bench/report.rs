@@ -1,15 +1,17 @@
 //! The table, the figures for programs, and the plot.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use crate::workload::{Contestant, Turn};
+use super::workload::Contestant;
 
 /// One workload's turns, of every contestant in its order.
 pub struct Row {
     pub title: String,
     /// Whether the machine was quiet when it began.
     pub was_quiet: bool,
-    pub turns: Vec<Vec<Turn>>,
+    /// None for a turn that hung.
+    pub turns: Vec<Vec<Option<Duration>>>,
 }
 
 pub fn print_head(contestants: &[Contestant]) {
@@ -26,11 +28,10 @@ pub fn print_row(row: &Row) {
     for turns in &row.turns {
         let times = sorted(turns);
         let hung = turns.len() - times.len();
-        let (Some(least), Some(median)) = (times.first(), median(turns)) else {
-            print!("{:>26}", "–");
-            continue;
-        };
-        print!("{median:>10.2}{least:>9.2}{:>7.2}", median / reference);
+        match (median(turns), times.first()) {
+            (Some(median), Some(least)) => print!("{median:>10.2}{least:>9.2}{:>7.2}", median / reference),
+            _ => print!("{:>26}", "–"),
+        }
         if hung > 0 {
             print!(" ({hung} hung)");
         }
@@ -107,20 +108,14 @@ fn reference(row: &Row) -> f64 {
     row.turns.iter().find_map(|turns| median(turns)).unwrap_or(1.0)
 }
 
-fn median(turns: &[Turn]) -> Option<f64> {
+fn median(turns: &[Option<Duration>]) -> Option<f64> {
     let times = sorted(turns);
     times.get(times.len() / 2).copied()
 }
 
 /// In milliseconds, without the turns that hung.
-fn sorted(turns: &[Turn]) -> Vec<f64> {
-    let mut times: Vec<f64> = turns
-        .iter()
-        .filter_map(|turn| match turn {
-            Turn::Took(took) => Some(took.as_secs_f64() * 1e3),
-            Turn::Hung => None,
-        })
-        .collect();
+fn sorted(turns: &[Option<Duration>]) -> Vec<f64> {
+    let mut times: Vec<f64> = turns.iter().flatten().map(|took| took.as_secs_f64() * 1e3).collect();
     times.sort_by(f64::total_cmp);
     times
 }

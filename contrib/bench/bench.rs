@@ -1,24 +1,25 @@
 //! bench --state DIR [--rounds N] [--idle MS] [--patience S] [--suffix TEXT] [--floor PROGRAM] [--tsv] [--svg FILE]
-//!       [--only WORKLOAD,…] --spec BUNDLE --docker BUNDLE --sleeper BUNDLE NAME=PROGRAM…
+//!       [--record FILE] [--only WORKLOAD,…] --spec BUNDLE --docker BUNDLE --sleeper BUNDLE NAME=PROGRAM…
 //!
 //! Times runtimes side by side: in each round every one has its turn (A B C, A B C, …), so that a disturbance of the
 //! machine meets all of them. Before each workload it waits for a quiet moment, for as long as its patience lasts, and
 //! says which workloads had none. A turn of which any step takes more than ten seconds, one before or after the timed one
 //! as well, is killed, counted and left out; a runtime that hangs before all rounds has none. Prints medians
 //! and minima in milliseconds and the medians as ratios to the first column; with --tsv the medians alone, for
-//! programs; with --svg it also draws the ratios. DIR is for the runtimes' own. Only the standard library: compiled by rustc,
+//! programs; with --svg it also draws the ratios, those of earlier invocations with the same record as well. DIR is for the runtimes' own. Only the standard library: compiled by rustc,
 //! without cargo.
 
 mod quiet;
 mod report;
 mod workload;
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use report::Row;
+use report::{Figures, Row};
 use workload::{Contestant, Halt, Stage, Workload};
 
 struct Options {
@@ -29,6 +30,7 @@ struct Options {
     suffix: String,
     tsv: bool,
     svg: Option<PathBuf>,
+    record: Option<PathBuf>,
     only: Vec<String>,
     contestants: Vec<Contestant>,
 }
@@ -41,6 +43,7 @@ impl Options {
 }
 
 fn main() -> ExitCode {
+    thread::spawn(workload::watch);
     match parse(std::env::args().skip(1)).and_then(|options| bench(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -51,30 +54,46 @@ fn main() -> ExitCode {
 }
 
 fn bench(options: &Options) -> Result<(), String> {
-    thread::spawn(workload::watch);
     if !options.tsv {
         report::print_head(&options.contestants);
     }
     let mut patience = quiet::Patience::new(options.patience);
-    let mut rows = Vec::new();
+    let mut rows = options.record.as_deref().map_or(Ok(Vec::new()), recorded)?;
     for workload in Workload::ALL {
         if options.only.is_empty() || options.only.iter().any(|word| word == workload.word()) {
             let was_quiet = patience.wait();
             let title = format!("{}{}", workload.title(), options.suffix);
-            let row = Row { title, was_quiet, turns: measure(options, workload)? };
+            let figures = measure(options, workload)?.iter().map(|turns| Figures::of(turns)).collect();
+            let row = Row { title, was_quiet, figures };
             if options.tsv {
-                report::print_medians(&row)
+                println!("{}", row.line(2));
             } else {
-                report::print_row(&row)
+                report::print_row(&row);
             }
             rows.push(row);
         }
     }
+    if let Some(path) = &options.record {
+        write(path, &rows.iter().map(|row| row.line(6) + "\n").collect::<String>())?;
+    }
     match &options.svg {
-        Some(path) => std::fs::write(path, report::plot(&options.contestants, &rows))
-            .map_err(|error| format!("write {}: {error}", path.display())),
+        Some(path) => write(path, &report::plot(&options.contestants, &rows)),
         None => Ok(()),
     }
+}
+
+/// The rows of earlier invocations.
+fn recorded(record: &Path) -> Result<Vec<Row>, String> {
+    let text = match std::fs::read_to_string(record) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.map_err(|error| format!("read {}: {error}", record.display()))?,
+    };
+    let parse = |line| Row::parse(line).ok_or_else(|| format!("{}: no row: {line}", record.display()));
+    text.lines().map(parse).collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("write {}: {error}", path.display()))
 }
 
 /// The turns of every contestant, in its order: their times, or none for one that hung. A contestant that does not take
@@ -131,6 +150,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         suffix: String::new(),
         tsv: false,
         svg: None,
+        record: None,
         only: Vec::new(),
         contestants: Vec::new(),
     };
@@ -139,6 +159,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         match word.as_str() {
             "--tsv" => options.tsv = true,
             "--svg" => options.svg = Some(value()?.into()),
+            "--record" => options.record = Some(value()?.into()),
             "--suffix" => options.suffix = value()?,
             "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
             "--rounds" => options.rounds = number(&value()?)?,

@@ -104,3 +104,53 @@ fn measure_ends_with_the_error_of_a_step() {
         );
     }
 }
+
+fn contestants(names: &[&str]) -> Vec<Contestant> {
+    let of =
+        |(number, name): (usize, &&str)| Contestant { name: (*name).into(), number, program: "".into(), floor: false };
+    names.iter().enumerate().map(of).collect()
+}
+
+#[test]
+fn plot_of_hostile_names_is_text() {
+    let figures = || Figures::of(&[Some(Duration::from_millis(2))]);
+    let rows = [Row { title: "a&b".into(), was_quiet: true, figures: vec![figures(), figures()] }];
+    let svg = report::plot(&contestants(&["<a href=\"&\">", "plain"]), &rows);
+    assert!(svg.contains(">&lt;a href=&quot;&amp;&quot;&gt;</text>"), "{svg}");
+    assert!(svg.contains(">plain</text>") && svg.contains(">a&amp;b</text>"), "{svg}");
+    assert_eq!(svg.matches("<rect x=").count(), 4, "{svg}");
+}
+
+#[test]
+fn figures_of_turns_leave_out_those_that_hung() {
+    let turn = |ms| Some(Duration::from_millis(ms));
+    let row = |turns: &[Option<Duration>]| {
+        Row { title: "run, 1000".into(), was_quiet: false, figures: vec![Figures::of(&[]), Figures::of(turns)] }.line(2)
+    };
+    assert_eq!(row(&[turn(3), None, turn(1), turn(2)]), "run, 1000\tloud\t–\t–\t0\t2.00\t1.00\t1");
+    assert_eq!(row(&[None, None]), "run, 1000\tloud\t–\t–\t0\t–\t–\t2");
+    for line in [row(&[turn(3), None]), row(&[])] {
+        assert_eq!(Row::parse(&line).unwrap().line(2), line);
+    }
+    for line in ["", "run", "run\tquiet\t1", "run\tquiet\t1\t1\tx", "run\tquiet\tx\t1\t0"] {
+        assert!(Row::parse(line).is_none(), "{line}");
+    }
+}
+
+#[test]
+fn bench_draws_rows_of_the_record_and_its_own() {
+    let mut theatre = Theatre::new("nothing 0");
+    let (svg, record) = (theatre.0.stage.state.join("svg"), theatre.0.stage.state.join("record"));
+    theatre.0.svg = Some(svg.clone());
+    theatre.0.record = Some(record.clone());
+    theatre.0.only = vec!["run".into()];
+    theatre.0.patience = Duration::ZERO;
+    bench(&theatre.0).unwrap();
+    theatre.0.suffix = ", 1000 mounts".into();
+    bench(&theatre.0).unwrap();
+    let drawn = fs::read_to_string(svg).unwrap();
+    assert!(drawn.contains(">run</text>") && drawn.contains(">run, 1000 mounts</text>"), "{drawn}");
+    assert_eq!(drawn.matches(" ms, ×").count(), 6, "{drawn}");
+    fs::write(record, "nonsense\n").unwrap();
+    assert!(bench(&theatre.0).unwrap_err().ends_with("no row: nonsense"));
+}

@@ -1,9 +1,12 @@
 //! contrib/bench: its program's own tests, and its scripts as people call them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod harness;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use harness::Lab;
 use serde_json::{Value, json};
 
 // Its `main` and what only that uses is for rustc alone, which compiles it without cargo.
@@ -128,4 +131,35 @@ fn run_gives_all_the_bundle_of_coracles_spec_and_draws_every_row() {
     let given: Vec<Value> = given.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     // Two runtimes, two workloads, and a round of each that warms the caches.
     assert_eq!(given, vec![wanted; 8]);
+}
+
+#[test]
+fn floor_loads_a_filter_as_long_as_coracles_for_dockers_profile() {
+    let lab = Lab::new();
+    let config = Path::new(TOP).join("tests/data/configs/docker-config-seccomp12-memory-blockIO-hooks-m10.json");
+    let docker: Value = serde_json::from_slice(&std::fs::read(config).unwrap()).unwrap();
+    let bundle = lab.bundle(|c| c["linux"]["seccomp"] = docker["linux"]["seccomp"].clone());
+    for name in ["resolv.conf", "hostname", "hosts"] {
+        std::fs::write(bundle.path.join(name), "").unwrap();
+        std::fs::write(bundle.root("etc").join(name), "").unwrap();
+    }
+    let (floor, trace) = (lab.path("floor"), lab.path("trace"));
+    let source = Path::new(TOP).join("contrib/bench/floor.c");
+    assert!(Command::new("cc").args(["-O2", "-static", "-o"]).args([&floor, &source]).status().unwrap().success());
+
+    let strace = format!("exec strace --follow-forks --output {} --trace seccomp \"$@\"", trace.display());
+    lab.cmd(&["run", "--bundle", bundle.str(), &lab.id()]).after(&strace).output().ok();
+    let ours = filter_length(&trace);
+    let mut command = Command::new("sh");
+    command.args(["-c", &strace, "sh"]).arg(&floor).arg("--docker").arg(&bundle.path).arg(bundle.root(""));
+    assert!(command.args([&lab.id(), "/bin/true"]).status().unwrap().success());
+    assert_eq!(filter_length(&trace), ours);
+}
+
+/// Instructions of the one filter that was loaded.
+fn filter_length(trace: &Path) -> usize {
+    let text = std::fs::read_to_string(trace).unwrap();
+    let lengths: Vec<&str> = text.split("{len=").skip(1).filter_map(|rest| rest.split(',').next()).collect();
+    assert_eq!(lengths.len(), 1, "{text}");
+    lengths[0].parse().unwrap()
 }

@@ -2,8 +2,8 @@
  * else: clone, cgroups, mounts, devices, masks, pivot, credentials, execve, wait, removal. No configuration is read, no state
  * is kept, nothing is checked twice. Below this a runtime cannot go; how near it comes is the figure of interest.
  * CGROUP is the name of the container's cgroup. ROOTFS has bin, dev, proc and sys. With --docker it is what Docker's usual
- * bundle adds to that: three files of BUNDLE bound over files of etc, two sysctls and a filter of a hundred instructions. With
- * $TIMINGS it appends to that file what coracle's --timings does. */
+ * bundle adds to that: three files of BUNDLE bound over files of etc, two sysctls and a filter of as many instructions as coracle's.
+ * With $TIMINGS it appends to that file what coracle's --timings does. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <err.h>
@@ -212,16 +212,32 @@ static void bind_files(void)
 	}
 }
 
-/* Allows everything, as slowly as a filter of the usual size does. */
+/* Where the numbers from LOW to HIGH lead, `at` being the place of the first instruction: a search that halves them. Gives the place
+ * after the last one. */
+static size_t fill_filter(struct sock_filter *code, size_t at, unsigned low, unsigned high)
+{
+	unsigned middle = (low + high + 1) / 2;
+	size_t upper;
+
+	if (low == high) {
+		code[at] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+		return at + 1;
+	}
+	upper = fill_filter(code, at + 1, low, middle - 1);
+	code[at] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, middle * 4, upper - at - 1, 0);
+	return fill_filter(code, upper, middle, high);
+}
+
+/* Allows everything: 112 ranges of numbers, found as fast as can be, in as many instructions as coracle needs for Docker's profile.
+ * The kernel tries a filter with each number when it is loaded, so that a hundred instructions one after another cost it four times
+ * as much. */
 static void load_filter(void)
 {
-	struct sock_filter code[100];
+	struct sock_filter code[224];
 	struct sock_fprog program = { COUNT(code), code };
 
 	code[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-	for (size_t i = 1; i + 1 < COUNT(code); i++)
-		code[i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, i * 4, 0, 0);
-	code[COUNT(code) - 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	fill_filter(code, 1, 0, COUNT(code) / 2 - 1);
 	MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
 }
 

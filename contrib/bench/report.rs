@@ -1,15 +1,64 @@
 //! The table, the figures for programs, and the plot.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use crate::workload::{Contestant, Turn};
+use super::workload::Contestant;
 
-/// One workload's turns, of every contestant in its order.
+/// One workload's figures, of every contestant in its order.
 pub struct Row {
     pub title: String,
     /// Whether the machine was quiet when it began.
     pub was_quiet: bool,
-    pub turns: Vec<Vec<Turn>>,
+    pub figures: Vec<Figures>,
+}
+
+/// What a contestant's turns come to.
+pub struct Figures {
+    /// Median and minimum in milliseconds, unless every turn hung or there was none.
+    times: Option<(f64, f64)>,
+    hung: usize,
+}
+
+impl Figures {
+    /// Of turns that took a time, or hung.
+    pub fn of(turns: &[Option<Duration>]) -> Figures {
+        let mut times: Vec<f64> = turns.iter().flatten().map(|took| took.as_secs_f64() * 1e3).collect();
+        times.sort_by(f64::total_cmp);
+        let median = times.get(times.len() / 2).copied();
+        Figures { times: median.zip(times.first().copied()), hung: turns.len() - times.len() }
+    }
+
+    fn median(&self) -> Option<f64> {
+        self.times.map(|(median, _)| median)
+    }
+}
+
+impl Row {
+    /// Title, whether it was quiet, and for each contestant median, minimum and number of hangs, tab-separated.
+    pub fn line(&self, digits: usize) -> String {
+        let mut line = format!("{}\t{}", self.title, if self.was_quiet { "quiet" } else { "loud" });
+        for Figures { times, hung } in &self.figures {
+            let _ = match times {
+                Some((median, least)) => write!(line, "\t{median:.digits$}\t{least:.digits$}\t{hung}"),
+                None => write!(line, "\t–\t–\t{hung}"),
+            };
+        }
+        line
+    }
+
+    /// What `line` has made.
+    pub fn parse(line: &str) -> Option<Row> {
+        let mut words = line.split('\t');
+        let (title, was_quiet) = (words.next()?.to_owned(), words.next()? == "quiet");
+        let mut figures = Vec::new();
+        while let Some(median) = words.next() {
+            let least = words.next()?;
+            let times = if median == "–" { None } else { Some((median.parse().ok()?, least.parse().ok()?)) };
+            figures.push(Figures { times, hung: words.next()?.parse().ok()? });
+        }
+        Some(Row { title, was_quiet, figures })
+    }
 }
 
 pub fn print_head(contestants: &[Contestant]) {
@@ -23,32 +72,16 @@ pub fn print_head(contestants: &[Contestant]) {
 pub fn print_row(row: &Row) {
     print!("{:<36}", row.title);
     let reference = reference(row);
-    for turns in &row.turns {
-        let times = sorted(turns);
-        let hung = turns.len() - times.len();
-        let (Some(least), Some(median)) = (times.first(), median(turns)) else {
-            print!("{:>26}", "–");
-            continue;
-        };
-        print!("{median:>10.2}{least:>9.2}{:>7.2}", median / reference);
-        if hung > 0 {
+    for Figures { times, hung } in &row.figures {
+        match times {
+            Some((median, least)) => print!("{median:>10.2}{least:>9.2}{:>7.2}", median / reference),
+            None => print!("{:>26}", "–"),
+        }
+        if *hung > 0 {
             print!(" ({hung} hung)");
         }
     }
     println!("{}", if row.was_quiet { "" } else { "  (not quiet)" });
-}
-
-/// Title, whether it was quiet, and for each contestant median, minimum and number of hangs, tab-separated.
-pub fn print_medians(row: &Row) {
-    print!("{}\t{}", row.title, if row.was_quiet { "quiet" } else { "loud" });
-    for turns in &row.turns {
-        let times = sorted(turns);
-        match (median(turns), times.first()) {
-            (Some(median), Some(least)) => print!("\t{median:.2}\t{least:.2}\t{}", turns.len() - times.len()),
-            _ => print!("\t–\t–\t{}", turns.len()),
-        }
-    }
-    println!();
 }
 
 /// Bars of the ratios to the first contestant that takes part, a group for each workload (SVG 1.1).
@@ -62,9 +95,10 @@ pub fn plot(contestants: &[Contestant], rows: &[Row]) -> String {
     let mut body = String::new();
     let largest = rows.iter().flat_map(ratios).flatten().fold(1.0_f64, f64::max).ln().max(0.1);
     for row in rows {
-        let _ = writeln!(body, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", LEFT - 8, y + 11, row.title);
-        for ((ratio, turns), colour) in ratios(row).into_iter().zip(&row.turns).zip(COLOURS.iter().cycle()) {
-            let (Some(ratio), Some(median)) = (ratio, median(turns)) else { continue };
+        let title = escaped(&row.title);
+        let _ = writeln!(body, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{title}</text>", LEFT - 8, y + 11);
+        for ((ratio, figures), colour) in ratios(row).into_iter().zip(&row.figures).zip(COLOURS.iter().cycle()) {
+            let (Some(ratio), Some(median)) = (ratio, figures.median()) else { continue };
             // Logarithmic, from a third of the reference.
             let width = ((ratio.ln() + 1.1) / (largest + 1.1) * WIDTH as f64).max(1.0);
             let _ = writeln!(
@@ -91,36 +125,23 @@ pub fn plot(contestants: &[Contestant], rows: &[Row]) -> String {
             svg,
             "<rect x=\"{x}\" y=\"12\" width=\"12\" height=\"12\" fill=\"{colour}\"/><text x=\"{}\" y=\"22\">{}</text>",
             x + 16,
-            contestant.name
+            escaped(&contestant.name)
         );
     }
     svg + &body + "</svg>\n"
 }
 
+/// As text of XML, of an element or an attribute.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 fn ratios(row: &Row) -> Vec<Option<f64>> {
     let reference = reference(row);
-    row.turns.iter().map(|turns| median(turns).map(|median| median / reference)).collect()
+    row.figures.iter().map(|figures| figures.median().map(|median| median / reference)).collect()
 }
 
 /// The first median that there is.
 fn reference(row: &Row) -> f64 {
-    row.turns.iter().find_map(|turns| median(turns)).unwrap_or(1.0)
-}
-
-fn median(turns: &[Turn]) -> Option<f64> {
-    let times = sorted(turns);
-    times.get(times.len() / 2).copied()
-}
-
-/// In milliseconds, without the turns that hung.
-fn sorted(turns: &[Turn]) -> Vec<f64> {
-    let mut times: Vec<f64> = turns
-        .iter()
-        .filter_map(|turn| match turn {
-            Turn::Took(took) => Some(took.as_secs_f64() * 1e3),
-            Turn::Hung => None,
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times
+    row.figures.iter().find_map(Figures::median).unwrap_or(1.0)
 }

@@ -1,14 +1,15 @@
 //! What is timed, and how one turn goes.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const HANG: Duration = Duration::from_secs(10);
+/// What takes longer hangs.
+const HANG: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// Containers that a list has.
 const LISTED: usize = 100;
@@ -31,6 +32,8 @@ pub struct Stage {
 
 pub struct Contestant {
     pub name: String,
+    /// Stands for the name, which may be any text, in paths and ids.
+    pub number: usize,
     pub program: PathBuf,
     /// Does the kernel's work without being a runtime: takes part in `run` alone.
     pub floor: bool,
@@ -53,16 +56,20 @@ pub enum Workload {
     Eight,
 }
 
-/// What became of one turn.
-pub enum Turn {
-    Took(Duration),
+/// Why a step has no time: of the measured one, of those before it, and of those after it alike.
+#[derive(Debug)]
+pub enum Halt {
     Hung,
+    Failed(String),
 }
 
-/// The name is that of the cgroup, too, which no two contestants may share.
-fn listed(contestant: &Contestant, n: usize) -> String {
-    format!("listed-{}-{n}", contestant.name)
+impl From<String> for Halt {
+    fn from(error: String) -> Halt {
+        Halt::Failed(error)
+    }
 }
+
+pub type Step = Result<Duration, Halt>;
 
 impl Workload {
     pub const ALL: [Workload; 13] = [
@@ -130,37 +137,45 @@ impl Workload {
         }
     }
 
-    /// What is made once before all rounds.
-    pub fn prepare(self, stage: &Stage, contestant: &Contestant) -> Result<(), String> {
-        if self != Workload::List || contestant.floor {
+    /// What is made once before all rounds; nothing of it is left when that hangs.
+    pub fn prepare(self, stage: &Stage, contestant: &Contestant) -> Result<(), Halt> {
+        if self != Workload::List {
             return Ok(());
         }
         let bundle = stage.sleeper.to_string_lossy();
-        (0..LISTED).try_for_each(|n| {
-            timed(&mut runtime(stage, contestant, &["create", "--bundle", &bundle, &listed(contestant, n)]), stage, n)
-                .map(drop)
-        })
+        for n in 0..LISTED {
+            let id = self.id(contestant, n);
+            if let Err(halt) = timed(&mut runtime(stage, contestant, &["create", "--bundle", &bundle, &id]), stage, n) {
+                let _ = self.remove(stage, contestant, n + 1);
+                return Err(halt);
+            }
+        }
+        Ok(())
     }
 
     /// And removed after them.
-    pub fn clean_up(self, stage: &Stage, contestant: &Contestant) -> Result<(), String> {
-        if self != Workload::List || contestant.floor {
-            return Ok(());
-        }
-        (0..LISTED).try_for_each(|n| {
-            timed(&mut runtime(stage, contestant, &["delete", "--force", &listed(contestant, n)]), stage, n).map(drop)
-        })
+    pub fn clean_up(self, stage: &Stage, contestant: &Contestant) -> Result<(), Halt> {
+        if self == Workload::List { self.remove(stage, contestant, LISTED) } else { Ok(()) }
+    }
+
+    fn remove(self, stage: &Stage, contestant: &Contestant, listed: usize) -> Result<(), Halt> {
+        (0..listed).try_for_each(|n| delete(stage, contestant, &self.id(contestant, n)).map(drop))
+    }
+
+    /// New for every turn, so that what one could not remove is in nobody's way: the name is that of the cgroup, too.
+    fn id(self, contestant: &Contestant, n: usize) -> String {
+        // By this name the script finds what a turn that was killed has left.
+        let name = std::env::var("BENCH_NAME").unwrap_or_else(|_unset| format!("bench-{}", std::process::id()));
+        format!("{name}-{}-{}-{n}", self.word(), contestant.number)
     }
 
     /// One operation timed, with what must come before it and after it.
-    pub fn take_turn(self, stage: &Stage, contestant: &Contestant, round: usize) -> Result<Turn, String> {
-        // By this name the script finds what a turn that was killed has left.
-        let name = std::env::var("BENCH_NAME").unwrap_or_else(|_unset| format!("bench-{}", std::process::id()));
-        let id = format!("{name}-{round}");
+    pub fn take_turn(self, stage: &Stage, contestant: &Contestant, round: usize) -> Step {
+        let id = self.id(contestant, round);
         match self {
-            Workload::Run | Workload::RunAfterIdleness => timed(&mut run(stage, contestant, &id, false), stage, round),
-            Workload::RunDocker => timed(&mut run(stage, contestant, &id, true), stage, round),
-            Workload::List => timed(&mut runtime(stage, contestant, &["list"]), stage, round),
+            Workload::Run | Workload::RunAfterIdleness => run(stage, contestant, &id, false, 0),
+            Workload::RunDocker => run(stage, contestant, &id, true, 0),
+            Workload::List => timed(&mut runtime(stage, contestant, &["list"]), stage, 0),
             Workload::One | Workload::Two | Workload::Eight => {
                 many(stage, contestant, &id, self.at_once().unwrap_or(1))
             }
@@ -168,7 +183,17 @@ impl Workload {
         }
     }
 
-    fn lifecycle(self, stage: &Stage, contestant: &Contestant, id: &str) -> Result<Turn, String> {
+    fn lifecycle(self, stage: &Stage, contestant: &Contestant, id: &str) -> Step {
+        let turn = self.operation(stage, contestant, id);
+        if self == Workload::Delete && turn.is_ok() {
+            return turn;
+        }
+        let removed = delete(stage, contestant, id);
+        // Where the turn came to nothing, there may have been nothing to remove.
+        turn.and_then(|took| removed.map(|_| took))
+    }
+
+    fn operation(self, stage: &Stage, contestant: &Contestant, id: &str) -> Step {
         let time = |words: &[&str]| timed(&mut runtime(stage, contestant, words), stage, 0);
         let bundle = stage.sleeper.to_string_lossy();
         let create = ["create", "--bundle", &bundle, id];
@@ -186,54 +211,58 @@ impl Workload {
             Workload::Exec | Workload::Kill => &[&create, &["start", id]],
             _ => &[&create, &["start", id], &["kill", id, "KILL"]],
         };
-        let turn = before.iter().try_for_each(|words| time(words).map(drop)).and_then(|()| {
-            if self == Workload::Delete {
-                wait_until_stopped(stage, contestant, id);
-            }
-            time(operation)
-        });
-        if self == Workload::Delete && turn.is_ok() {
-            return turn;
+        before.iter().try_for_each(|words| time(words).map(drop))?;
+        if self == Workload::Delete {
+            wait_until_stopped(stage, contestant, id)?;
         }
-        let removed = time(&["delete", "--force", id]).map(drop);
-        turn.and_then(|turn| removed.map(|()| turn))
+        time(operation)
     }
 }
 
-/// The command that runs a whole container.
-fn run(stage: &Stage, contestant: &Contestant, id: &str, docker: bool) -> Command {
+/// Runs a whole container.
+fn run(stage: &Stage, contestant: &Contestant, id: &str, docker: bool, slot: usize) -> Step {
     let bundle = if docker { &stage.docker } else { &stage.spec };
     if contestant.floor {
         let mut command = Command::new(&contestant.program);
         if docker {
             command.arg("--docker").arg(bundle);
         }
-        command.arg(bundle.join("rootfs")).arg(id).arg("/bin/true");
-        return command;
+        return timed(command.arg(bundle.join("rootfs")).arg(id).arg("/bin/true"), stage, slot);
     }
-    runtime(stage, contestant, &["run", "--bundle", &bundle.to_string_lossy(), id])
+    let turn = timed(&mut runtime(stage, contestant, &["run", "--bundle", &bundle.to_string_lossy(), id]), stage, slot);
+    if turn.is_err() {
+        let _ = delete(stage, contestant, id);
+    }
+    turn
 }
 
 fn runtime(stage: &Stage, contestant: &Contestant, words: &[&str]) -> Command {
     let mut command = Command::new(&contestant.program);
-    command.arg("--root").arg(stage.state.join(&contestant.name)).args(words);
+    command.arg("--root").arg(stage.state.join(contestant.number.to_string())).args(words);
     command
 }
 
-/// A kill returns before the death. If that takes too long, the delete says so.
-fn wait_until_stopped(stage: &Stage, contestant: &Contestant, id: &str) {
+fn delete(stage: &Stage, contestant: &Contestant, id: &str) -> Step {
+    timed(&mut runtime(stage, contestant, &["delete", "--force", id]), stage, 0)
+}
+
+/// A kill returns before the death, for which a step has time.
+fn wait_until_stopped(stage: &Stage, contestant: &Contestant, id: &str) -> Result<(), Halt> {
     let began = Instant::now();
     while began.elapsed() < HANG {
         thread::sleep(Duration::from_millis(10));
-        let state = runtime(stage, contestant, &["state", id]).stderr(Stdio::null()).output();
-        if state.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("\"stopped\"")) {
-            return;
+        let answer = scratch(stage, "state")?;
+        match watched(runtime(stage, contestant, &["state", id]).stdout(answer), stage, 0) {
+            Err(Halt::Hung) => return Err(Halt::Hung),
+            Ok(_) if read(stage, "state").contains("\"stopped\"") => return Ok(()),
+            _ => {}
         }
     }
+    Err(Halt::Hung)
 }
 
-/// Runs many containers, so many at once, and gives the time divided by their number.
-fn many(stage: &Stage, contestant: &Contestant, id: &str, at_once: usize) -> Result<Turn, String> {
+/// Runs many containers, so many at once, and gives the time divided by their number. After a failure no more begin.
+fn many(stage: &Stage, contestant: &Contestant, id: &str, at_once: usize) -> Step {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let began = Instant::now();
@@ -243,13 +272,11 @@ fn many(stage: &Stage, contestant: &Contestant, id: &str, at_once: usize) -> Res
             scope.spawn(move || {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= STARTED {
+                    if n >= STARTED || !failures.lock().unwrap().is_empty() {
                         return;
                     }
-                    match timed(&mut run(stage, contestant, &format!("{id}-{n}"), false), stage, worker) {
-                        Ok(Turn::Took(_)) => {}
-                        Ok(Turn::Hung) => failures.lock().unwrap().push(None),
-                        Err(error) => failures.lock().unwrap().push(Some(error)),
+                    if let Err(halt) = run(stage, contestant, &format!("{id}-{n}"), false, worker) {
+                        failures.lock().unwrap().push(halt);
                     }
                 }
             });
@@ -257,17 +284,19 @@ fn many(stage: &Stage, contestant: &Contestant, id: &str, at_once: usize) -> Res
     });
     let took = began.elapsed();
     match failures.into_inner().unwrap().into_iter().next() {
-        None => Ok(Turn::Took(took / STARTED as u32)),
-        Some(None) => Ok(Turn::Hung),
-        Some(Some(error)) => Err(error),
+        None => Ok(took / STARTED as u32),
+        Some(halt) => Err(halt),
     }
 }
 
+fn timed(command: &mut Command, stage: &Stage, slot: usize) -> Step {
+    watched(command.stdout(Stdio::null()), stage, slot)
+}
+
 /// Errors go to a file, that of this `slot`: a waiting container keeps them open, and a pipe would never end.
-fn timed(command: &mut Command, stage: &Stage, slot: usize) -> Result<Turn, String> {
-    let errors = stage.state.join(format!("errors-{slot}"));
-    let file = File::create(&errors).map_err(|error| format!("create {}: {error}", errors.display()))?;
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+fn watched(command: &mut Command, stage: &Stage, slot: usize) -> Step {
+    let errors = format!("errors-{slot}");
+    command.stdin(Stdio::null()).stderr(scratch(stage, &errors)?);
     let began = Instant::now();
     let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
     let pid = child.id();
@@ -276,14 +305,20 @@ fn timed(command: &mut Command, stage: &Stage, slot: usize) -> Result<Turn, Stri
     let took = began.elapsed();
     RUNNING.lock().unwrap().retain(|(running, _)| *running != pid);
     match status.code() {
-        Some(0) => Ok(Turn::Took(took)),
-        None if took >= HANG => Ok(Turn::Hung),
-        _ => Err(format!("{command:?}: {status}: {}", read(&errors))),
+        Some(0) => Ok(took),
+        None if took >= HANG => Err(Halt::Hung),
+        _ => Err(Halt::Failed(format!("{command:?}: {status}: {}", read(stage, &errors)))),
     }
 }
 
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+/// An empty file beside the runtimes' directories.
+fn scratch(stage: &Stage, name: &str) -> Result<File, String> {
+    let path = stage.state.join(name);
+    File::create(&path).map_err(|error| format!("create {}: {error}", path.display()))
+}
+
+fn read(stage: &Stage, name: &str) -> String {
+    fs::read_to_string(stage.state.join(name)).unwrap_or_default().trim_end().to_owned()
 }
 
 /// Wakes every five seconds only, so that it disturbs nothing.

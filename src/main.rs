@@ -3,6 +3,8 @@
 #![cfg_attr(test, allow(dead_code, reason = "the entry is that of the tests"))]
 
 mod cli;
+#[path = "sys/heap.rs"]
+mod heap;
 mod log;
 #[path = "sys/start.rs"]
 mod start;
@@ -11,13 +13,12 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use cli::{ExitCode, Failure, Globals, Request};
-use dlmalloc::GlobalDlmalloc;
 use start::Arguments;
 
-/// musl's gives each size a page of its own and asks the kernel for each: a hundred calls a start, and more memory in
-/// every waiting init.
+/// Tests have threads.
+#[cfg(not(test))]
 #[global_allocator]
-static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
+static HEAP: heap::Heap = heap::Heap::new();
 
 /// What is executed: the exit code.
 fn program(arguments: Arguments) -> ExitCode {

@@ -13,7 +13,7 @@ use super::guard::{Child, Guard, MovedDevices};
 use super::hooks::HookPlaces;
 use super::intel_rdt::Group;
 use super::spawn::{self, Spawn, Spawned, expect, unexpected};
-use super::store::{Directory, Record};
+use super::store::{Amendment, Begun, Directory, Record};
 use super::{Container, CreateOptions, Runtime, activation, console, hooks, intel_rdt, liveness, net_devices};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, Making};
@@ -170,7 +170,7 @@ impl Maker<'_> {
         let joins = Joins::open(&self.plan.init.namespaces)?;
         let cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
         let mut record = self.record(&cgroup);
-        directory.save(&record)?;
+        let begun = directory.begin(&record)?;
         timings::mark("state begun");
         let mut making = Guard::new(Making::new(cgroup), on_warning);
         let Some(made) = making.made_mut() else { return Err(unexpected()) };
@@ -182,7 +182,7 @@ impl Maker<'_> {
             console,
             sources: self.plan.init.rootfs.as_ref().map(Sources::open).transpose()?.unwrap_or_default(),
         };
-        let (child, line) = self.settle(directory, &mut record, made, fds)?;
+        let (child, line) = self.settle(directory, (&mut record, begun), made, fds)?;
         making.keep();
         Ok((child, record, line))
     }
@@ -204,7 +204,7 @@ impl Maker<'_> {
     fn settle(
         &self,
         directory: &Directory,
-        record: &mut Record,
+        (record, begun): (&mut Record, Begun),
         making: &mut Making,
         fds: InitFds,
     ) -> Result<(Child, Option<Line>)> {
@@ -233,7 +233,7 @@ impl Maker<'_> {
         making.finish(&self.plan.cgroup, &self.facts)?.iter().for_each(on_warning);
         let cgroup = making.cgroup();
         cgroup.adopt(&self.plan.cgroup, &self.facts, spawned.pid)?.iter().for_each(on_warning);
-        record.cgroup = cgroup.record().clone();
+        let changed = (record.cgroup != *cgroup.record()).then(|| cgroup.record().clone());
         spawned.release(&cgroup.tasks()?)?;
         let Spawned { child, pid, sync, .. } = spawned;
         timings::mark("cgroups made");
@@ -243,8 +243,13 @@ impl Maker<'_> {
             raise_limits(pid, &process.pointer, &process.rlimits)?;
         }
         let rdt = self.join_rdt(record, pid)?;
-        record.init = Some(liveness::identify(pid)?);
-        directory.write_ahead(record)?;
+        let init = liveness::identify(pid)?;
+        let amendment = Amendment { init, cgroup: changed, intel_rdt: record.intel_rdt.clone() };
+        let line = amendment.encode()?;
+        record.init = Some(init);
+        if let Some(cgroup) = amendment.cgroup {
+            record.cgroup = cgroup;
+        }
         let told = !gated && !stop_at_rootfs && self.starts_unseen(directory);
         if told {
             sync.send_continue_ahead()?;
@@ -262,7 +267,8 @@ impl Maker<'_> {
             }
         }
         timings::mark("init ready");
-        self.finish(directory, pid, child.made())?;
+        begun.amend(&line)?;
+        self.finish(pid, child.made())?;
         timings::mark("state kept");
         if gated {
             sync.send(&ToInit::Continue)?;
@@ -303,9 +309,8 @@ impl Maker<'_> {
         Ok(Some(Guard::new(MovedDevices { moved: Some(moved), namespace }, self.runtime.on_warning)))
     }
 
-    /// Init waits: state, pid file.
-    fn finish(&self, directory: &Directory, pid: i32, child: Option<&Child>) -> Result<()> {
-        directory.publish()?;
+    /// Init waits and the record says so: pidfd, pid file.
+    fn finish(&self, pid: i32, child: Option<&Child>) -> Result<()> {
         if let (Some(socket), Some(child)) = (&self.options.pidfd_socket, child) {
             console::send_pidfd(socket, child.pidfd.as_fd(), PidfdKind::Init)?;
         }

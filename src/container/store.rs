@@ -3,11 +3,12 @@
 //! ```text
 //! ROOT/ID/            0700; its flock(2) is the container's lock
 //!   config.json       the configuration that was used, byte for byte until `update` changes its resources
-//!   state.json        what the kernel cannot tell: see `Record`
+//!   state.json        what the kernel cannot tell: a `Record`, and in a second line what came to be known later
 //!   start             the start gate (only its listener, init, makes it mean something)
 //! ```
 
 use std::ffi::{CStr, OsStr};
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -55,6 +56,56 @@ impl Record {
     pub fn state(&self, status: Status, pid: i32) -> State {
         State { status, pid, ..self.state.clone() }
     }
+}
+
+/// What is known about a container once init waits: it is added to the record, which is begun before.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Amendment {
+    pub init: InitProcess,
+    /// Unless it is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<cgroup::Record>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<Group>,
+}
+
+impl Amendment {
+    /// Its line.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        encode(self)
+    }
+}
+
+/// A record that is on disk, open for an [`Amendment`].
+#[derive(Debug)]
+pub(crate) struct Begun(File);
+
+impl Begun {
+    /// Makes `line` a part of the record. One write: readers find all of it or nothing.
+    pub fn amend(mut self, line: &[u8]) -> Result<()> {
+        self.0.write_all(line).context(|| format!("write {STATE}"))
+    }
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut line =
+        serde_json::to_vec(value).map_err(|error| Error::new(Kind::System, format!("encode {STATE}: {error}")))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The record in the content of its file: what was not written to its end does not count.
+fn decode(content: &[u8]) -> serde_json::Result<Record> {
+    let mut lines = content.split_inclusive(|byte| *byte == b'\n');
+    let mut record: Record = serde_json::from_slice(lines.next().unwrap_or_default())?;
+    for line in lines.filter(|line| line.ends_with(b"\n")) {
+        let Amendment { init, cgroup, intel_rdt } = serde_json::from_slice(line)?;
+        record.init = Some(init);
+        record.cgroup = cgroup.unwrap_or(record.cgroup);
+        record.intel_rdt = intel_rdt.or(record.intel_rdt);
+    }
+    Ok(record)
 }
 
 /// The identity of init: a process id can be reused, not together with a start time.
@@ -181,13 +232,12 @@ impl Directory {
 
     /// Keeps the configuration.
     pub fn save_config(&self, config: &[u8]) -> Result<()> {
-        self.write(CONFIG, config).context(|| format!("write {}", self.path.join(CONFIG).display()))
+        self.write(CONFIG, config).map(drop).context(|| format!("write {}", self.path.join(CONFIG).display()))
     }
 
     /// Replaces the configuration.
     pub fn replace_config(&self, config: &[u8]) -> Result<()> {
-        self.write_new(CONFIG, config)?;
-        self.rename_new(CONFIG)
+        self.replace(CONFIG, config).map(drop)
     }
 
     /// The configuration that was used at create, with what was updated since.
@@ -197,20 +247,12 @@ impl Directory {
 
     /// Replaces the record.
     pub fn save(&self, record: &Record) -> Result<()> {
-        self.write_ahead(record)?;
-        self.publish()
+        self.begin(record).map(drop)
     }
 
-    /// Writes what [`Directory::publish`] makes the record.
-    pub fn write_ahead(&self, record: &Record) -> Result<()> {
-        let bytes =
-            serde_json::to_vec(record).map_err(|error| Error::new(Kind::System, format!("encode {STATE}: {error}")))?;
-        self.write_new(STATE, &bytes)
-    }
-
-    /// Makes the record that was written ahead the one that counts.
-    pub fn publish(&self) -> Result<()> {
-        self.rename_new(STATE)
+    /// The same for a record that is going to be amended.
+    pub fn begin(&self, record: &Record) -> Result<Begun> {
+        self.replace(STATE, &encode(record)?).map(Begun)
     }
 
     /// The record; `None` when `create` died before it wrote one.
@@ -219,7 +261,7 @@ impl Directory {
             Err(error) if error.raw_errno() == Some(Errno::ENOENT as i32) => return Ok(None),
             result => result?,
         };
-        serde_json::from_slice(&bytes)
+        decode(&bytes)
             .map(Some)
             .map_err(|error| Error::new(Kind::System, format!("parse {}: {error}", self.path.join(STATE).display())))
     }
@@ -261,27 +303,69 @@ impl Directory {
         }
     }
 
-    /// Writes what [`Directory::rename_new`] makes the file `name`, so that this appears whole.
-    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Makes `bytes` the content of the file `name`, which appears whole. Gives it as it was opened.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<File> {
         let new = format!("{name}.new");
-        self.write(&new, bytes).context(|| format!("write {}", self.path.join(&new).display()))
-    }
-
-    fn rename_new(&self, name: &str) -> Result<()> {
-        let new = format!("{name}.new");
+        let describe = || format!("write {}", self.path.join(&new).display());
+        let file = self.write(&new, bytes).context(describe)?;
         renameat(&self.fd, new.as_str(), &self.fd, name)
-            .context(|| format!("rename {} to {name}", self.path.join(&new).display()))
+            .context(|| format!("rename {} to {name}", self.path.join(&new).display()))?;
+        Ok(file)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<File> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let file = openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        std::fs::File::from(file).write_all(bytes)
+        let mut file = File::from(openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+        file.write_all(bytes)?;
+        Ok(file)
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let describe = || format!("read {}", self.path.join(name).display());
         let file = file::open_at(&self.fd, name, OFlags::RDONLY | OFlags::NOFOLLOW).context(describe)?;
         file::read_whole(file).context(describe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decode_counts_amendments_that_are_whole() {
+        let record = Record {
+            state: State {
+                oci_version: "1.3.0".to_owned(),
+                id: "a".to_owned(),
+                pid: 0,
+                status: Status::Creating,
+                bundle: "/b".into(),
+                rootfs: "/b/rootfs".into(),
+                created: String::new(),
+                owner: String::new(),
+                annotations: Default::default(),
+            },
+            init: None,
+            cgroup: cgroup::Record { path: "first".to_owned(), ..cgroup::Record::default() },
+            own_pid_namespace: true,
+            poststart_hooks: false,
+            poststop_hooks: false,
+            intel_rdt: None,
+        };
+        let init = InitProcess { pid: 7, start_time: 8 };
+        let cgroup = cgroup::Record { path: "second".to_owned(), ..cgroup::Record::default() };
+        let begun = encode(&record).unwrap();
+        assert_eq!(decode(&begun).unwrap(), record);
+        assert_eq!(decode(begun.trim_ascii_end()).unwrap(), record);
+
+        let amended = |cgroup| [begun.clone(), Amendment { init, cgroup, intel_rdt: None }.encode().unwrap()].concat();
+        let expected = Record { init: Some(init), ..record.clone() };
+        assert_eq!(decode(&amended(None)).unwrap(), expected);
+        assert_eq!(decode(&amended(Some(cgroup.clone()))).unwrap(), Record { cgroup, ..expected });
+        let torn = amended(None);
+        for length in begun.len()..torn.len() {
+            assert_eq!(decode(&torn[..length]).unwrap(), record, "{length} of {}", torn.len());
+        }
+        assert!(decode(b"").is_err() && decode(b"{\n").is_err());
     }
 }

@@ -320,3 +320,32 @@ fn log_that_cannot_be_opened_stops_the_command() {
     scratch.run("--log {}/nothing/log spec --bundle {}").failed(1, "open log file");
     assert!(!scratch.path("config.json").exists());
 }
+
+/// With arguments enough that the copy of itself that it executes needs more than a few.
+#[test]
+fn exec_with_any_number_of_arguments_keeps_them_all() {
+    let scratch = Scratch::new();
+    for count in [0, 25, 26, 27, 28, 29, 30, 31, 32, 100] {
+        let line = format!("exec{} last true", " --env A=1".repeat(count));
+        scratch.run(&line).failed(255, "there is no \"last\" in ");
+    }
+}
+
+#[test]
+fn closed_standard_streams_are_nobody_else_s() {
+    let scratch = Scratch::new();
+    let (log, program) = (scratch.path("log"), env!("CARGO_BIN_EXE_coracle"));
+    for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
+        let line = format!("'{program}' --log '{}' features {closed}", log.display());
+        let features = Ran::of(Command::new("sh").args(["-c", &line]).output().unwrap());
+        assert_eq!((features.code, features.stderr.as_str()), (0, ""), "{closed}");
+        assert_eq!(features.stdout.is_empty(), closed.contains(" >&-") || closed == ">&-", "{closed}");
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "", "{closed}");
+    }
+}
+
+#[test]
+fn timings_without_a_name_are_refused() {
+    let refused = program().args(["--timings", "", "features"]).output().unwrap();
+    Ran::of(refused).failed(1, "open timings file");
+}

@@ -237,6 +237,23 @@ pub(super) fn own_directory(mounted: &Mounted, own: &str) -> PathBuf {
 mod tests {
     use super::*;
 
+    #[test]
+    fn memberships_in_moves_what_is_placed_and_keeps_the_rest() {
+        let mounted = |names: &str, mount: &str, root: &str| Mounted {
+            version: if names.is_empty() { Version::V2 } else { Version::V1 },
+            controllers: known_controllers(names),
+            mount: mount.into(),
+            root: root.to_owned(),
+        };
+        let mounts =
+            [mounted("cpu,cpuacct", "/c/cpu", "/"), mounted("memory", "/c/memory", "/outer"), mounted("", "/c/u", "/")];
+        let placed = [("/c/cpu/a/b", 0), ("/c/memory/a", 1)].map(|(at, mount)| mounts[mount].hierarchy(at.into()));
+        let own = "5:cpu,cpuacct:/x\n4:memory:/outer/x\n3:name=foo:/y\n0::/z\n";
+        let told = memberships_in(&placed, &mounts, own);
+        let expected = [("cpu,cpuacct", "/a/b"), ("memory", "/outer/a"), ("name=foo", "/y"), ("", "/z")];
+        assert_eq!(memberships(&told).collect::<Vec<_>>(), expected);
+    }
+
     const TABLE: &str = "\
 22 27 0:21 / /proc rw,relatime - proc proc rw
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755

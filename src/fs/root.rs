@@ -290,6 +290,27 @@ mod tests {
     }
 
     #[test]
+    fn make_beside_as_long_as_nothing_else_was_resolved() {
+        let scratch = Scratch::new("beside");
+        let base = scratch.0.join("root");
+        fs::create_dir_all(base.join("dev")).unwrap();
+        let root = scratch.root();
+        let beside = |path: &str| root.make_beside(Path::new(path)).is_some();
+        assert!(!beside("/dev/b"));
+        assert!(root.make_new_dir(Path::new("/dev/a")).is_some());
+        assert!(beside("/dev/b") && beside("/dev/c"));
+        for elsewhere in ["/dev/b", "/dev/b/d", "/dev", "/", "/proc"] {
+            assert!(!beside(elsewhere), "{elsewhere}");
+        }
+        // Whatever is resolved may be mounted on, so that the path means something else.
+        root.resolve_directory(Path::new("/dev"), Links::Refuse).unwrap();
+        assert!(!beside("/dev/d"));
+        let mut made: Vec<_> = fs::read_dir(base.join("dev")).unwrap().map(|it| it.unwrap().file_name()).collect();
+        made.sort();
+        assert_eq!(made, ["a", "b", "c"]);
+    }
+
+    #[test]
     fn make_dir_all_while_directories_and_links_are_exchanged_stays_inside() {
         let scratch = Scratch::new("race");
         let base = scratch.0.join("root");

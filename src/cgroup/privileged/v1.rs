@@ -133,6 +133,12 @@ fn join_tasks_moves_into_every_hierarchy() {
     let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let inside = own.lines().filter(|line| line.ends_with(&format!(":{path}"))).count();
     assert_eq!(inside, scratch.cgroup.record().hierarchies.len(), "{own}");
+    // As was said before there was a process.
+    let told = scratch.cgroup.memberships().unwrap();
+    assert_eq!(
+        super::super::memberships(told).collect::<Vec<_>>(),
+        super::super::memberships(&own).collect::<Vec<_>>()
+    );
     assert_eq!(scratch.cgroup.processes(false).unwrap().first(), Some(&pid.cast_signed()));
 }
 

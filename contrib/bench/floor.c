@@ -49,12 +49,15 @@ static int timings = -1;
 static void mark(const char *phase)
 {
 	struct timespec now;
+	char line[128];
+	int length;
 
 	if (timings < 0)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	dprintf(timings, "{\"at\":%lld.%06ld,\"pid\":%d,\"phase\":\"%s\"}\n", (long long)now.tv_sec, now.tv_nsec / 1000, getpid(),
-		phase);
+	length = snprintf(line, sizeof line, "{\"at\":%lld.%06ld,\"pid\":%d,\"phase\":\"%s\"}\n", (long long)now.tv_sec,
+			  now.tv_nsec / 1000, getpid(), phase);
+	MUST(write(timings, line, length));
 }
 
 static void write_file(const char *path, const char *text)

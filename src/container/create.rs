@@ -45,8 +45,9 @@ pub(super) enum Next<'f> {
 pub(super) struct Created {
     pub container: Container,
     pub child: Child,
-    /// As it stands in the state directory.
+    /// As it stands in the state directory, as long as `begun` is current.
     pub record: Record,
+    pub begun: Begun,
     /// Init waits at the other end, unless it waits behind the gate. The state directory is locked as long.
     pub line: Option<Line>,
 }
@@ -104,10 +105,10 @@ pub(super) fn create(
     let Some(dir) = directory.made() else { return Err(unexpected()) };
     activation::plan_notify_socket(dir.path(), &mut plan)?;
     let maker = Maker { runtime, options, facts, plan, preserve_fds, state, places };
-    let lock = dir.lock_new()?;
+    let lock = dir.lock_any()?;
     dir.save_config(&raw)?;
     drop(raw);
-    let (child, record, line) = match maker.make(dir, next) {
+    let Waiting { child, record, begun, line } = match maker.make(dir, next) {
         Ok(made) => made,
         Err(error) => {
             drop(lock);
@@ -125,7 +126,7 @@ pub(super) fn create(
     }
     let Some(directory) = directory.keep() else { return Err(unexpected()) };
     let container = Container { runtime: runtime.clone(), directory, id: id.to_owned() };
-    Ok(Created { container, child, record, line })
+    Ok(Created { container, child, record, begun, line })
 }
 
 /// Plans and tells what was noticed. A function of its own whose result lies on the heap: init waits with the frame of
@@ -144,6 +145,14 @@ fn make_plan(runtime: &Runtime, bundle: &Bundle, options: &PlanOptions<'_>) -> R
     Ok((facts, plan))
 }
 
+/// An init that waits, and what is known about it.
+struct Waiting {
+    child: Child,
+    record: Record,
+    begun: Begun,
+    line: Option<Line>,
+}
+
 /// Everything that the steps of a creation share.
 struct Maker<'a> {
     runtime: &'a Runtime,
@@ -156,7 +165,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&self, directory: &Directory, next: Next<'_>) -> Result<(Child, Record, Option<Line>)> {
+    fn make(&self, directory: &Directory, next: Next<'_>) -> Result<Waiting> {
         let on_warning = self.runtime.on_warning;
         let gate = match next {
             Next::Gate => Some(gate::listen(directory.as_fd())?),
@@ -170,7 +179,7 @@ impl Maker<'_> {
         let joins = Joins::open(&self.plan.init.namespaces)?;
         let cgroup = Cgroup::locate(&self.plan.cgroup, &self.facts)?;
         let mut record = self.record(&cgroup);
-        let begun = directory.begin(&record)?;
+        let mut begun = directory.begin(&record)?;
         timings::mark("state begun");
         let mut making = Guard::new(Making::new(cgroup), on_warning);
         let Some(made) = making.made_mut() else { return Err(unexpected()) };
@@ -182,9 +191,9 @@ impl Maker<'_> {
             console,
             sources: self.plan.init.rootfs.as_ref().map(Sources::open).transpose()?.unwrap_or_default(),
         };
-        let (child, line) = self.settle(directory, (&mut record, begun), made, fds)?;
+        let (child, line) = self.settle(directory, (&mut record, &mut begun), made, fds)?;
         making.keep();
-        Ok((child, record, line))
+        Ok(Waiting { child, record, begun, line })
     }
 
     fn record(&self, cgroup: &Cgroup) -> Record {
@@ -204,7 +213,7 @@ impl Maker<'_> {
     fn settle(
         &self,
         directory: &Directory,
-        (record, begun): (&mut Record, Begun),
+        (record, begun): (&mut Record, &mut Begun),
         making: &mut Making,
         fds: InitFds,
     ) -> Result<(Child, Option<Line>)> {

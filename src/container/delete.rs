@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::create::Created;
 use super::hooks::{self, HookPlaces};
 use super::store::{InitProcess, Record};
 use super::{Container, liveness};
@@ -39,10 +40,14 @@ pub(super) fn delete(container: &Container, force: bool) -> Result<()> {
 }
 
 /// The same for a container whose init this process has reaped.
-pub(super) fn delete_ended(container: &Container) -> Result<()> {
-    let lock = container.directory.lock()?;
-    let record = container.directory.load()?;
-    destroy(container, record.as_ref(), Status::Stopped)?;
+pub(super) fn delete_ended(created: &Created) -> Result<()> {
+    let container = &created.container;
+    let lock = container.directory.lock_any()?;
+    if !created.begun.is_current()? {
+        drop(lock);
+        return delete(container, true);
+    }
+    destroy(container, Some(&created.record), Status::Stopped)?;
     // With the directory, which nobody finds any more, the lock goes.
     lock.leave();
     Ok(())

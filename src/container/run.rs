@@ -27,7 +27,7 @@ pub(super) fn run(
     let created = create::create(runtime, id, bundle, options, Next::Start(Some(&mut front)))?;
     let code = discard_on_failure(&created.container, wait(&created, &front, terminal, run))?;
     if !run.keep {
-        delete::delete_ended(&created.container)?;
+        delete::delete_ended(&created)?;
         timings::mark("deleted");
     }
     Ok(code)

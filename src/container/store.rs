@@ -77,14 +77,19 @@ impl Amendment {
     }
 }
 
-/// A record that is on disk, open for an [`Amendment`].
+/// A record that this process has put on disk, open for an [`Amendment`].
 #[derive(Debug)]
 pub(crate) struct Begun(File);
 
 impl Begun {
     /// Makes `line` a part of the record. One write: readers find all of it or nothing.
-    pub fn amend(mut self, line: &[u8]) -> Result<()> {
+    pub fn amend(&mut self, line: &[u8]) -> Result<()> {
         self.0.write_all(line).context(|| format!("write {STATE}"))
+    }
+
+    /// Whether it still is the container's record: nobody has replaced it, or removed the container.
+    pub fn is_current(&self) -> Result<bool> {
+        Ok(nix::sys::stat::fstat(&self.0).context(|| format!("stat {STATE}"))?.st_nlink > 0)
     }
 }
 
@@ -190,8 +195,8 @@ impl Directory {
         Ok(ids)
     }
 
-    /// The lock of the directory that this process has just made. If somebody has removed it meanwhile, it takes no files.
-    pub fn lock_new(&self) -> Result<Lock<'_>> {
+    /// The lock, also of a directory that somebody has removed meanwhile: that one takes no files any more.
+    pub fn lock_any(&self) -> Result<Lock<'_>> {
         rustix::io::retry_on_intr(|| flock(&self.fd, FlockOperation::LockExclusive))
             .context(|| "lock the state directory")?;
         Ok(self.locked())
@@ -199,7 +204,7 @@ impl Directory {
 
     /// Waits for the container's lock, which this directory must not have already.
     pub fn lock(&self) -> Result<Lock<'_>> {
-        let lock = self.lock_new()?;
+        let lock = self.lock_any()?;
         // Whoever held the lock before may have removed the directory meanwhile.
         let link_count = nix::sys::stat::fstat(&self.fd).context(|| "stat the state directory")?.st_nlink;
         if link_count == 0 {
@@ -331,9 +336,8 @@ impl Directory {
 mod tests {
     use super::*;
 
-    #[test]
-    fn decode_counts_amendments_that_are_whole() {
-        let record = Record {
+    fn record() -> Record {
+        Record {
             state: State {
                 oci_version: "1.3.0".to_owned(),
                 id: "a".to_owned(),
@@ -351,7 +355,12 @@ mod tests {
             poststart_hooks: false,
             poststop_hooks: false,
             intel_rdt: None,
-        };
+        }
+    }
+
+    #[test]
+    fn decode_counts_amendments_that_are_whole() {
+        let record = record();
         let init = InitProcess { pid: 7, start_time: 8 };
         let cgroup = cgroup::Record { path: "second".to_owned(), ..cgroup::Record::default() };
         let begun = encode(&record).unwrap();
@@ -367,5 +376,20 @@ mod tests {
             assert_eq!(decode(&torn[..length]).unwrap(), record, "{length} of {}", torn.len());
         }
         assert!(decode(b"").is_err() && decode(b"{\n").is_err());
+    }
+
+    #[test]
+    fn is_current_until_somebody_replaces_the_record_or_removes_the_container() {
+        let root = std::env::temp_dir().join(format!("coracle-store-{}", std::process::id()));
+        let directory = Directory::create(&root, "a").unwrap();
+        let mut begun = directory.begin(&record()).unwrap();
+        begun.amend(b"\n").unwrap();
+        let mut current = vec![begun.is_current().unwrap()];
+        let again = directory.begin(&record()).unwrap();
+        current.extend([begun.is_current().unwrap(), again.is_current().unwrap()]);
+        directory.remove().unwrap();
+        current.push(again.is_current().unwrap());
+        std::fs::remove_dir(&root).unwrap();
+        assert_eq!(current, [true, false, true, false]);
     }
 }

@@ -135,10 +135,7 @@ fn join_tasks_moves_into_every_hierarchy() {
     assert_eq!(inside, scratch.cgroup.record().hierarchies.len(), "{own}");
     // As was said before there was a process.
     let told = scratch.cgroup.memberships().unwrap();
-    assert_eq!(
-        super::super::memberships(told).collect::<Vec<_>>(),
-        super::super::memberships(&own).collect::<Vec<_>>()
-    );
+    assert_eq!(memberships(told).collect::<Vec<_>>(), memberships(&own).collect::<Vec<_>>());
     assert_eq!(scratch.cgroup.processes(false).unwrap().first(), Some(&pid.cast_signed()));
 }
 

@@ -46,6 +46,18 @@ fn run_gives_128_plus_signal_of_killed_program() {
 }
 
 #[test]
+fn run_whose_container_somebody_else_deletes_gives_the_exit_code() {
+    let lab = Lab::new();
+    let bundle = lab.bundle(|c| args(c, &SLEEP));
+    let id = lab.id();
+    let run = lab.cmd(&["run", "--bundle", bundle.str(), &id]).spawn();
+    let container = Container { lab: &lab, id };
+    eventually("running", || container.op("state").stdout.contains("running"));
+    container.with("delete", &["--force"], &[]).ok();
+    run.wait().exits(137);
+}
+
+#[test]
 fn run_connects_standard_streams() {
     let lab = Lab::new();
     let bundle = lab.bundle(|c| args(c, &["sh", "-c", "cat; echo problem >&2; exit 4"]));

@@ -27,7 +27,11 @@ pub(super) fn run(
     let created = create::create(runtime, id, bundle, options, Next::Start(Some(&mut front)))?;
     let code = discard_on_failure(&created.container, wait(&created, &front, terminal, run))?;
     if !run.keep {
-        delete::delete_ended(&created)?;
+        match delete::delete_ended(&created) {
+            // Somebody else has done it, and perhaps ended the program for that: how it ended is known all the same.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            deleted => deleted?,
+        }
         timings::mark("deleted");
     }
     Ok(code)

@@ -34,6 +34,8 @@ static PASSED: AtomicI32 = AtomicI32::new(0);
 /// and otherwise executes the program again, with the same arguments and environment, from a sealed copy. All
 /// descriptors but the standard streams are close-on-exec afterwards.
 ///
+/// Whoever the process was executed as is who it is taken for (AT_EUID of getauxval(3)).
+///
 /// To be called first thing in `main` by every program that calls [`crate::Runtime::create`], `run` or
 /// [`crate::Container::exec`] itself.
 ///

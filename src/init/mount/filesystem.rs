@@ -75,8 +75,8 @@ impl NewFilesystem<'_> {
         sys::mount::mount(source, c".", Some(self.fs_type), flags, Some(&data)).is_ok()
     }
 
-    /// Mounts it onto `target` and gives its root. Where that is a directory in procfs or sysfs, in which nobody renames
-    /// anything, its name leads from the directory above to what was mounted, and four calls do instead of seven.
+    /// Mounts it onto `target` and gives its root. Where that is a directory in procfs or sysfs, which are the kernel's
+    /// to rename, its name leads from the directory above to what was mounted, and four calls do instead of seven.
     pub fn place(&self, target: &Target<'_>) -> Result<OwnedFd> {
         let name = target.path.file_name().filter(|_| target.links == Links::Refuse && !target.root.holds_peers());
         if let Some(name) = name

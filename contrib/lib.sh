@@ -169,11 +169,22 @@ build_release() {
 runtime_under_test() {
     if [[ -n ${RUNTIME:-} ]]; then
         runtime=$(command -v "$RUNTIME") || die "RUNTIME=$RUNTIME: no such program"
+        runtime=$(realpath "$runtime")
     else
         build_release
         runtime=$coracle
     fi
 }
+
+# bundle_of_true DIR RUNTIME: the bundle that its `spec` describes, with a program that ends at once.
+bundle_of_true() {
+    "$top/contrib/bundle" "$1" "$2"
+    jq '.process.args = ["/bin/true"]' "$1/config.json" >"$1/config.json.new"
+    mv "$1/config.json.new" "$1/config.json"
+}
+
+# need_rounds WHERE NUMBER: of what WHERE asks for, one at least.
+need_rounds() { [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || die "$1: '$2' is no number from 1 to 999999"; }
 
 # calls_and_tasks TRACE COMMAND…: how many system calls it makes the second time, with how many tasks; the first
 # time makes what others find. What strace writes stays in TRACE.
@@ -181,7 +192,7 @@ calls_and_tasks() {
     local trace=$1
     shift
     "$@" </dev/null >/dev/null
-    strace --follow-forks --quiet=all --output "$trace" "$@" </dev/null >/dev/null
+    strace --follow-forks --quiet=all --string-limit 200 --output "$trace" "$@" </dev/null >/dev/null
     # A call that another task's line interrupts has two lines, the second of which says so.
     awk '!seen[$1]++ { tasks++ }
         !/<\.\.\. [^ ]+ resumed>/ && !/^[0-9]+ +(---|\+\+\+)/ { calls++ }

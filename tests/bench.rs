@@ -3,7 +3,7 @@
 
 mod harness;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use harness::Lab;
@@ -16,25 +16,9 @@ mod bench;
 
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A directory of its own for one test, gone at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("coracle-bench-{name}-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Scratch(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// A path in the test's own directory, as a word of a command line.
+fn word(lab: &Lab, name: &str) -> String {
+    lab.path(name).to_str().unwrap().to_owned()
 }
 
 /// A script of contrib.
@@ -78,19 +62,19 @@ fn scripts_refuse_two_runtimes_of_one_name() {
 
 #[test]
 fn run_refuses_a_plot_that_cannot_be_written_at_once() {
-    let scratch = Scratch::new("plot");
+    let lab = Lab::new();
     let plot = |path: &str, why: &str| refused(&mut script("bench/run", &["--svg", path, "a=/bin/true"]), why);
-    let missing = scratch.path("missing/plot");
+    let missing = word(&lab, "missing/plot");
     plot(&missing, &format!("run: --svg: {missing}: No such file or directory"));
-    plot(&scratch.path(""), "Is a directory");
+    plot(&word(&lab, ""), "Is a directory");
     // What is there stays when something else is wrong, and nothing is made.
-    std::fs::write(scratch.path("old"), "old").unwrap();
+    std::fs::write(word(&lab, "old"), "old").unwrap();
     for name in ["old", "new"] {
-        refused(&mut script("bench/run", &["--svg", &scratch.path(name), "--only", "x"]), "no workload is called x");
-        refused(&mut script("bench/run", &["--svg", &scratch.path(name), "a=/no/program"]), "no such program");
+        refused(&mut script("bench/run", &["--svg", &word(&lab, name), "--only", "x"]), "no workload is called x");
+        refused(&mut script("bench/run", &["--svg", &word(&lab, name), "a=/no/program"]), "no such program");
     }
-    assert_eq!(std::fs::read_to_string(scratch.path("old")).unwrap(), "old");
-    assert!(!Path::new(&scratch.path("new")).exists());
+    assert_eq!(std::fs::read_to_string(word(&lab, "old")).unwrap(), "old");
+    assert!(!Path::new(&word(&lab, "new")).exists());
 }
 
 #[test]
@@ -105,8 +89,8 @@ fn run_help_says_which_bundles_and_in_which_order() {
 
 #[test]
 fn run_gives_all_the_bundle_of_coracles_spec_and_draws_every_row() {
-    let scratch = Scratch::new("run");
-    let (plot, configs) = (scratch.path("plot"), scratch.path("configs"));
+    let lab = Lab::new();
+    let (plot, configs) = (word(&lab, "plot"), word(&lab, "configs"));
     let fake = |name: &str| format!("{name}={TOP}/contrib/bench/hanging");
     // Neither has a `spec` of its own.
     let words =
@@ -120,9 +104,9 @@ fn run_gives_all_the_bundle_of_coracles_spec_and_draws_every_row() {
         assert!(plot.contains(part), "no {part} in {plot}");
     }
 
-    let spec = Command::new(env!("CARGO_BIN_EXE_coracle")).arg("spec").current_dir(&scratch.0).status().unwrap();
+    let spec = Command::new(env!("CARGO_BIN_EXE_coracle")).arg("spec").current_dir(lab.path("")).status().unwrap();
     assert!(spec.success());
-    let text = std::fs::read_to_string(scratch.path("config.json")).unwrap();
+    let text = std::fs::read_to_string(word(&lab, "config.json")).unwrap();
     let mut wanted: Value = serde_json::from_str(&text).unwrap();
     wanted["ociVersion"] = json!("1.0.2");
     wanted["process"]["terminal"] = json!(false);

@@ -251,14 +251,12 @@ impl Maker<'_> {
         if process.uid != 0 || self.plan.init.namespaces.is_own(Kind::User) {
             raise_limits(pid, &process.pointer, &process.rlimits)?;
         }
-        let rdt = self.join_rdt(record, pid)?;
+        let rdt = self.join_rdt(pid)?;
         let init = liveness::identify(pid)?;
-        let amendment = Amendment { init, cgroup: changed, intel_rdt: record.intel_rdt.clone() };
+        let group = rdt.as_ref().and_then(Guard::made).cloned();
+        let amendment = Amendment { init, cgroup: changed, intel_rdt: group };
         let line = amendment.encode()?;
-        record.init = Some(init);
-        if let Some(cgroup) = amendment.cgroup {
-            record.cgroup = cgroup;
-        }
+        record.amend(amendment);
         let told = !gated && !stop_at_rootfs && self.starts_unseen(directory);
         if told {
             sync.send_continue_ahead()?;
@@ -297,13 +295,12 @@ impl Maker<'_> {
             && activation::notify_socket(directory.path()).is_none()
     }
 
-    fn join_rdt(&self, record: &mut Record, pid: i32) -> Result<Option<Guard<Group>>> {
+    fn join_rdt(&self, pid: i32) -> Result<Option<Guard<Group>>> {
         let Some(rdt) = &self.plan.intel_rdt else { return Ok(None) };
         let group = Group::create(&intel_rdt::root()?, &self.state.id, rdt)?;
         let group = Guard::new(group, self.runtime.on_warning);
         if let Some(made) = group.made() {
             made.join(pid)?;
-            record.intel_rdt = Some(made.clone());
         }
         Ok(Some(group))
     }

@@ -52,6 +52,17 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Adds what came to be known.
+    pub fn amend(&mut self, Amendment { init, cgroup, intel_rdt }: Amendment) {
+        self.init = Some(init);
+        if let Some(cgroup) = cgroup {
+            self.cgroup = cgroup;
+        }
+        if intel_rdt.is_some() {
+            self.intel_rdt = intel_rdt;
+        }
+    }
+
     /// The state to show, with what was derived.
     pub fn state(&self, status: Status, pid: i32) -> State {
         State { status, pid, ..self.state.clone() }
@@ -105,10 +116,7 @@ fn decode(content: &[u8]) -> serde_json::Result<Record> {
     let mut lines = content.split_inclusive(|byte| *byte == b'\n');
     let mut record: Record = serde_json::from_slice(lines.next().unwrap_or_default())?;
     for line in lines.filter(|line| line.ends_with(b"\n")) {
-        let Amendment { init, cgroup, intel_rdt } = serde_json::from_slice(line)?;
-        record.init = Some(init);
-        record.cgroup = cgroup.unwrap_or(record.cgroup);
-        record.intel_rdt = intel_rdt.or(record.intel_rdt);
+        record.amend(serde_json::from_slice(line)?);
     }
     Ok(record)
 }

@@ -52,6 +52,14 @@ pub(super) struct Created {
     pub line: Option<Line>,
 }
 
+impl Created {
+    /// What is open of it, for being closed together.
+    pub fn into_open(self) -> impl Iterator<Item = OwnedFd> {
+        let line = self.line.map(|line| line.end.into());
+        [self.container.directory.into(), self.begun.into(), self.child.pidfd].into_iter().chain(line)
+    }
+}
+
 /// The line to an init without a gate.
 pub(super) struct Line {
     pub end: ParentEnd,

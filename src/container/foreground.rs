@@ -1,7 +1,7 @@
 //! Waiting for a process in the foreground (`run` and `exec` without `--detach`): signals go to it, orphans are reaped,
 //! its terminal is relayed, its exit code becomes ours. One poll loop, no thread.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,8 +21,12 @@ use crate::sys;
 #[derive(Debug)]
 pub(crate) struct Signals {
     fd: SignalFd,
-    before: SigSet,
+    _blocked: Blocked,
 }
+
+/// All signals are blocked as long. Before there was this mask.
+#[derive(Debug)]
+struct Blocked(SigSet);
 
 impl Signals {
     /// Blocks every signal and opens a descriptor for them. Children inherit the mask: init resets it.
@@ -34,14 +38,19 @@ impl Signals {
             .context(|| "open a descriptor for signals")?;
         let mut before = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before)).context(|| "block signals")?;
-        Ok(Signals { fd, before })
+        Ok(Signals { fd, _blocked: Blocked(before) })
+    }
+
+    /// Restores the mask; the descriptor is for closing together with others.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd.into()
     }
 }
 
-impl Drop for Signals {
+impl Drop for Blocked {
     fn drop(&mut self) {
         // It cannot fail: the mask came from the same call.
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
     }
 }
 
@@ -196,7 +205,6 @@ mod tests {
     use std::ffi::CString;
     use std::fs::File;
     use std::io::Read;
-    use std::os::fd::OwnedFd;
     use std::thread::JoinHandle;
     use std::time::{Duration, Instant};
 

@@ -52,4 +52,9 @@ impl Front {
     ) -> Result<i32> {
         Foreground { signals: &self.signals, reap_orphans, notify }.wait(child, relay)
     }
+
+    /// Signals are the caller's again.
+    pub fn into_open(self) -> impl Iterator<Item = OwnedFd> {
+        [self.signals.into_fd()].into_iter().chain(self.console)
+    }
 }

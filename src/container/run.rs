@@ -5,6 +5,7 @@ use super::front::Front;
 use super::{Container, CreateOptions, RunOptions, Runtime, delete, start};
 use crate::bundle::Bundle;
 use crate::error::{Context as _, Kind, Result, Warning};
+use crate::sys::fd::Descriptors;
 use crate::timings;
 
 /// Runs the container to its end, or with `detach` to its start.
@@ -34,6 +35,7 @@ pub(super) fn run(
         }
         timings::mark("deleted");
     }
+    drop(Descriptors::from_iter(created.into_open().chain(front.into_open())));
     Ok(code)
 }
 

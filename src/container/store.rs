@@ -104,6 +104,12 @@ impl Begun {
     }
 }
 
+impl From<Begun> for OwnedFd {
+    fn from(begun: Begun) -> OwnedFd {
+        begun.0.into()
+    }
+}
+
 fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
     let mut line =
         serde_json::to_vec(value).map_err(|error| Error::new(Kind::System, format!("encode {STATE}: {error}")))?;
@@ -135,6 +141,12 @@ pub(crate) struct InitProcess {
 pub(crate) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
+}
+
+impl From<Directory> for OwnedFd {
+    fn from(directory: Directory) -> OwnedFd {
+        directory.fd
+    }
 }
 
 /// The container's lock, held until it is dropped. It belongs to the open directory: whoever opens it anew waits.

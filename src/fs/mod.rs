@@ -13,5 +13,7 @@ mod walk;
 pub(crate) use mount_table::{MountLine, read_mount_table};
 pub(crate) use procfs::Procfs;
 pub(crate) use root::Root;
-pub(crate) use verify::{DEVPTS_MAGIC, FileId, PROC_MAGIC, SYSFS_MAGIC, expect_char_device, fs_magic, is_directory};
+pub(crate) use verify::{
+    DEVPTS_MAGIC, FileId, PROC_MAGIC, SYSFS_MAGIC, expect_char_device, expect_char_device_at, fs_magic, is_directory,
+};
 pub(crate) use walk::Links;

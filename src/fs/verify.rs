@@ -1,8 +1,9 @@
 //! Checks on descriptors: what a name led to is believed only after these.
 
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, fstat, major, minor};
+use rustix::fs::{FileType, Stat, fstat, major, minor, stat};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file;
@@ -28,6 +29,16 @@ pub(crate) fn is_directory(fd: BorrowedFd<'_>) -> Result<bool> {
 /// Fails unless `fd` is the character device `wanted` (major, minor). `name` is for the message.
 pub(crate) fn expect_char_device(fd: BorrowedFd<'_>, wanted: (u32, u32), name: &str) -> Result<()> {
     let stat = fstat(fd).context(|| format!("fstat {name}"))?;
+    expect_char(&stat, wanted, name)
+}
+
+/// The same of what `path` leads to, links included.
+pub(crate) fn expect_char_device_at(path: &CStr, wanted: (u32, u32), name: &str) -> Result<()> {
+    let stat = stat(path).context(|| format!("stat {name}"))?;
+    expect_char(&stat, wanted, name)
+}
+
+fn expect_char(stat: &Stat, wanted: (u32, u32), name: &str) -> Result<()> {
     let found = (major(stat.st_rdev), minor(stat.st_rdev));
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || found != wanted {
         let (major, minor) = wanted;

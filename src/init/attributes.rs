@@ -14,6 +14,7 @@ use crate::plan::process::{ProcessPlan, Rlimit};
 use crate::plan::scheduling::{MemoryPolicy, Scheduler};
 use crate::pointer;
 use crate::sys;
+use crate::sys::fd::Descriptors;
 
 /// Default actions for those of `ignored` (signal n as bit n-1) and an empty mask: execve(2) keeps both ignored signals
 /// and the mask, and sets handled ones back itself.
@@ -44,9 +45,10 @@ pub(crate) fn set_domainname(name: &CStr) -> Result<()> {
         .map_err(|error| error.at("/domainname"))
 }
 
-/// Sets the loopback device of a new network namespace up.
-pub(crate) fn set_loopback_up() -> Result<()> {
-    sys::process::set_loopback_up().context(|| "set the loopback device up")
+/// Sets the loopback device of a new network namespace up. What it took is closed with `spent`.
+pub(crate) fn set_loopback_up(spent: &mut Descriptors) -> Result<()> {
+    spent.push(sys::process::set_loopback_up().context(|| "set the loopback device up")?);
+    Ok(())
 }
 
 /// personality(2), umask(2), scheduler, I/O priority and memory policy of the program: everything that needs the
@@ -268,7 +270,7 @@ mod privileged {
         in_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             assert!(std::net::UdpSocket::bind("127.0.0.1:0").unwrap().connect("127.0.0.1:9").is_err());
-            set_loopback_up().unwrap();
+            set_loopback_up(&mut Descriptors::default()).unwrap();
             assert!(std::net::UdpSocket::bind("127.0.0.1:0").unwrap().connect("127.0.0.1:9").is_ok());
         });
     }

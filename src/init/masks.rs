@@ -3,26 +3,38 @@
 //! Done with the root's descriptor before the pivot: resolution is the same as after it, and the host's /proc is
 //! still there where fsopen(2) is missing. A target that does not exist is passed over; nothing else is.
 
+mod procfs;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
 use super::mount::attributes::{self, Attributes, RDONLY};
-use super::mount::filesystem::place_empty_tmpfs;
+use super::mount::filesystem::empty_tmpfs;
 use super::mount::place::Tree;
 use super::mount::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Links, Root, expect_char_device, is_directory};
 use crate::plan::rootfs::RootfsPlan;
 
+/// What covers files.
+const NULL: Device = Device { path: "/dev/null", device: (1, 3) };
+
+struct Device {
+    path: &'static str,
+    /// Major and minor number.
+    device: (u32, u32),
+}
+
 /// Performs both lists. After the createContainer hooks, which may still mount things.
 pub(crate) fn apply(plan: &RootfsPlan, root: &Root) -> Result<()> {
-    for (index, path) in plan.readonly_paths.iter().enumerate() {
+    let mut covers = Covers { null: None, directory: None };
+    let left = procfs::apply(plan, root, &mut covers);
+    for (index, path) in left.read_only {
         make_read_only(root, path).map_err(|error| {
             error.context(format!("make {} read-only", path.display())).at(format!("/linux/readonlyPaths/{index}"))
         })?;
     }
-    let mut covers = Covers { null: None, directory: None };
-    for (index, path) in plan.masked_paths.iter().enumerate() {
+    for (index, path) in left.masked {
         mask(root, plan, path, &mut covers).map_err(|error| {
             error.context(format!("mask {}", path.display())).at(format!("/linux/maskedPaths/{index}"))
         })?;
@@ -89,7 +101,7 @@ fn mask(root: &Root, plan: &RootfsPlan, path: &Path, covers: &mut Covers) -> Res
                 retire(target, copy);
             }
             None => {
-                covers.directory = Some(place_empty_tmpfs(&target, plan.mount_label.as_deref())?);
+                covers.directory = Some(empty_tmpfs(plan.mount_label.as_deref()).place(&target)?);
                 root.retire(target.fd);
             }
         }
@@ -107,7 +119,7 @@ fn mask(root: &Root, plan: &RootfsPlan, path: &Path, covers: &mut Covers) -> Res
 /// The container's null device. Whatever else an image has put there would be mounted where everybody can read
 /// or write it (CVE-2025-31133).
 fn null_device(root: &Root) -> Result<OwnedFd> {
-    let fd = root.resolve(Path::new("/dev/null"), Links::FollowParents)?;
-    expect_char_device(fd.as_fd(), (1, 3), "/dev/null of the container")?;
+    let fd = root.resolve(Path::new(NULL.path), Links::FollowParents)?;
+    expect_char_device(fd.as_fd(), NULL.device, "/dev/null of the container")?;
     Ok(fd)
 }

@@ -191,10 +191,10 @@ fn prepare(
     attributes::reset_signals(request.ignored_signals)?;
     unshare_new(request.early_flags)?;
     timings::mark("namespaces made");
-    let (pid, tasks) = sync.wait_go()?;
+    let (pid, mut spent) = sync.wait_go()?;
     timings::mark("released");
     attributes::set_affinity(&plan.process, AffinityMoment::Initial)?;
-    join_tasks(&tasks)?;
+    join_tasks(&spent)?;
     timings::mark("cgroups joined");
     let cgroups = cgroup_view(request)?;
     enter_namespaces(request, &fds.joins, born)?;
@@ -202,15 +202,15 @@ fn prepare(
     if let Some(name) = &plan.session_keyring {
         join_keyring(&plan.process, name, sync)?;
     }
-    set_names(plan)?;
+    set_names(plan, &mut spent)?;
     timings::mark("namespaces entered");
     match &plan.rootfs {
         Some(rootfs) => {
-            let given = Given { console: fds.console, sources: fds.sources, tasks, cgroups, sync, pid };
+            let given = Given { console: fds.console, sources: fds.sources, spent, cgroups, sync, pid };
             make_root(request, rootfs, given)?;
         }
         None => {
-            drop(tasks);
+            drop(spent);
             if let Some(socket) = fds.console.filter(|_| plan.process.terminal) {
                 console::join(plan.process.console_size, plan.process.uid, socket.as_fd())?;
             }
@@ -358,7 +358,7 @@ fn join_keyring(process: &ProcessPlan, name: &CStr, sync: &ChildEnd) -> Result<(
     }
 }
 
-fn set_names(plan: &InitPlan) -> Result<()> {
+fn set_names(plan: &InitPlan, spent: &mut Descriptors) -> Result<()> {
     if let Some(name) = &plan.hostname {
         attributes::set_hostname(name)?;
     }
@@ -366,7 +366,7 @@ fn set_names(plan: &InitPlan) -> Result<()> {
         attributes::set_domainname(name)?;
     }
     if plan.loopback_up {
-        attributes::set_loopback_up()?;
+        attributes::set_loopback_up(spent)?;
     }
     if plan.sysctls.is_empty() {
         return Ok(());
@@ -379,7 +379,7 @@ struct Given<'a> {
     console: Option<OwnedFd>,
     sources: Sources,
     /// Closed with what else is used up, before the root is the container's.
-    tasks: Descriptors,
+    spent: Descriptors,
     cgroups: Option<CgroupView>,
     sync: &'a ChildEnd,
     pid: i32,
@@ -387,10 +387,10 @@ struct Given<'a> {
 
 /// From the host's root to the container's.
 fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> Result<()> {
-    let Given { console, mut sources, tasks, cgroups, sync, pid } = given;
+    let Given { console, mut sources, spent, cgroups, sync, pid } = given;
     let process = &request.plan.process;
     let mut root = rootfs::prepare(plan, &mut sources)?;
-    root.retire_all(tasks);
+    root.retire_all(spent);
     timings::mark("root made");
     let unsealed = mount::mount_all(plan, &mut root, &mut sources, cgroups.as_ref())?;
     timings::mark("mounts");

@@ -71,6 +71,12 @@ impl Channel {
 #[derive(Debug)]
 pub(crate) struct ParentEnd(Channel);
 
+impl From<ParentEnd> for OwnedFd {
+    fn from(end: ParentEnd) -> OwnedFd {
+        end.0.0
+    }
+}
+
 impl ParentEnd {
     /// Tells the child its `pid`, and the v1 `tasks` files by which to join its cgroups. Why one that is gone already is
     /// gone comes with the next frame.

@@ -37,6 +37,12 @@ impl Descriptors {
     }
 }
 
+impl FromIterator<OwnedFd> for Descriptors {
+    fn from_iter<T: IntoIterator<Item = OwnedFd>>(fds: T) -> Descriptors {
+        Descriptors(fds.into_iter().map(IntoRawFd::into_raw_fd).collect())
+    }
+}
+
 impl Drop for Descriptors {
     fn drop(&mut self) {
         self.0.sort_unstable();

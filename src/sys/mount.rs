@@ -1,7 +1,7 @@
 //! mount_setattr(2) and mount(2): what rustix does not have, or has only with typed flags that hide bits.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -23,13 +23,24 @@ pub(crate) struct MountAttr {
 /// Changes the mount whose root is `mount`, and with `recursive` the whole tree below it (mount_setattr(2)).
 pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: mount_setattr reads a path, which is a literal that ends in NUL, and `size_of::<MountAttr>()`
-    // bytes of a structure, which `attr` points to and which has the kernel's layout; it keeps neither.
+    setattr(mount.as_raw_fd(), c"", flags, attr)
+}
+
+/// Makes the mount at `path`, which is no link, read-only and leaves its other flags (mount_setattr(2)).
+pub(crate) fn set_read_only(path: &CStr) -> Result<(), Errno> {
+    setattr(libc::AT_FDCWD, path, libc::AT_SYMLINK_NOFOLLOW, &READ_ONLY)
+}
+
+const READ_ONLY: MountAttr = MountAttr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+
+fn setattr(directory: RawFd, path: &CStr, flags: libc::c_int, attr: &MountAttr) -> Result<(), Errno> {
+    // SAFETY: mount_setattr reads a path that ends in NUL, as a `CStr` does, and `size_of::<MountAttr>()` bytes of a
+    // structure, which `attr` points to and which has the kernel's layout; it keeps neither.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
+            directory,
+            path.as_ptr(),
             flags,
             ptr::from_ref(attr),
             size_of::<MountAttr>(),
@@ -61,6 +72,6 @@ pub(crate) fn clone_read_only(path: &str) -> Result<OwnedFd, Errno> {
     use rustix::mount::{OpenTreeFlags, open_tree};
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, path, flags).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-    mount_setattr(tree.as_fd(), false, &MountAttr { attr_set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
+    mount_setattr(tree.as_fd(), false, &READ_ONLY)?;
     Ok(tree)
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -38,8 +38,9 @@ pub(crate) fn set_domain_name(name: &CStr) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Sets the loopback device of the network namespace up (netdevice(7), SIOCSIFFLAGS).
-pub(crate) fn set_loopback_up() -> Result<(), Errno> {
+/// Sets the loopback device of the network namespace up (netdevice(7), SIOCSIFFLAGS). Gives the socket that it took, which the
+/// caller may close together with other descriptors.
+pub(crate) fn set_loopback_up() -> Result<OwnedFd, Errno> {
     let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     // SAFETY: all-zero bytes are a valid ifreq: an empty name and the integer members of the union 0.
     let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -50,7 +51,7 @@ pub(crate) fn set_loopback_up() -> Result<(), Errno> {
     // SAFETY: SIOCSIFFLAGS reads one ifreq with a terminated name (15 of 16 bytes at most are set) and its flags.
     // Any socket will do for it, as netdevice(7) says.
     let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
-    Errno::result(result).map(drop)
+    Errno::result(result).map(|_| socket)
 }
 
 /// A program for [`spawn`].

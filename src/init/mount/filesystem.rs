@@ -33,7 +33,7 @@ const LONGEST_STRING: usize = 255;
 
 /// A file system that does not exist yet.
 #[derive(Clone, Debug)]
-pub(super) struct NewFilesystem<'a> {
+pub(in crate::init) struct NewFilesystem<'a> {
     pub fs_type: &'a CStr,
     pub source: &'a CStr,
     /// MS_* of the super block.
@@ -57,11 +57,11 @@ impl NewFilesystem<'_> {
     /// False when that cannot be or is refused: then nothing has happened but for the working directory, and `create`
     /// says better what is wrong.
     pub fn mount_onto(&self, directory: BorrowedFd<'_>) -> bool {
-        rustix::process::fchdir(directory).is_ok() && self.mount_here()
+        rustix::process::fchdir(directory).is_ok() && self.mount_at(c".")
     }
 
-    /// Mounts it onto the working directory; false if it cannot be.
-    fn mount_here(&self) -> bool {
+    /// Mounts it onto `path` by mount(2); false if it cannot be.
+    pub fn mount_at(&self, path: &CStr) -> bool {
         let read_only = |flags: u64, flag: u64| flags & flag != 0;
         // A comma would end the parameter; mount(2) knows one flag for both kinds of read-only.
         if self.parameters.iter().any(|parameter| parameter.contains(','))
@@ -72,7 +72,7 @@ impl NewFilesystem<'_> {
         let Ok(data) = joined(&self.parameters) else { return false };
         let source = (!self.source.is_empty()).then_some(self.source);
         let flags = self.super_flags | to_legacy(self.attributes);
-        sys::mount::mount(source, c".", Some(self.fs_type), flags, Some(&data)).is_ok()
+        sys::mount::mount(source, path, Some(self.fs_type), flags, Some(&data)).is_ok()
     }
 
     /// Mounts it onto `target` and gives its root. Where that is a directory in procfs or sysfs, which are the kernel's
@@ -82,7 +82,7 @@ impl NewFilesystem<'_> {
         if let Some(name) = name
             && rustix::process::fchdir(&target.fd).is_ok()
             && is_of_the_kernel(c"..")
-            && self.mount_here()
+            && self.mount_at(c".")
         {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             return openat(CWD, Path::new("..").join(name), flags, Mode::empty()).context(|| "open the new mount");
@@ -173,16 +173,15 @@ pub(super) fn reconfigure(
     }
 }
 
-/// Mounts an empty tmpfs that nobody can write to. Gives its root.
-pub(in crate::init) fn place_empty_tmpfs(target: &Target<'_>, label: Option<&str>) -> Result<OwnedFd> {
-    let new = NewFilesystem {
+/// An empty tmpfs that nobody can write to.
+pub(in crate::init) fn empty_tmpfs(label: Option<&str>) -> NewFilesystem<'static> {
+    NewFilesystem {
         fs_type: c"tmpfs",
         source: c"tmpfs",
         super_flags: libc::MS_RDONLY,
         attributes: RDONLY | NOSUID | NODEV | NOEXEC,
         parameters: label.into_iter().map(context).collect(),
-    };
-    new.place(target)
+    }
 }
 
 /// The parameter that labels all files of a file system (mount(8), SELinux).

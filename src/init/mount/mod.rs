@@ -48,11 +48,13 @@ pub(crate) fn mount_all(
         _ => true,
     };
     let may_move = plan.mounts.iter().all(pathless);
+    let mut empty = None;
     for (position, mount) in plan.mounts.iter().enumerate() {
         let early = sources.take(position);
         let at = |error: Error| error.context(describe(mount)).at(format!("/mounts/{}", mount.index));
-        let entry = Entry { root, plan, mount, cgroups, may_move };
+        let entry = Entry { root, plan, mount, cgroups, may_move, empty };
         let placed = perform(&entry, early, &mut unsealed).map_err(at)?;
+        empty = (is_new_tmpfs(mount) && !mount.copy_up).then_some(mount.destination.as_path());
         if let Some(placed) = placed {
             if is_sealed_later(mount) {
                 unsealed.add(mount, placed.as_fd()).map_err(at)?;
@@ -99,8 +101,11 @@ impl Unsealed {
 }
 
 fn is_sealed_later(mount: &MountPlan) -> bool {
-    let tmpfs = matches!(&mount.source, MountSource::New { fs_type, .. } if fs_type.to_bytes() == b"tmpfs");
-    tmpfs && (mount.attr_set | mount.recursive_attr_set) & RDONLY != 0
+    is_new_tmpfs(mount) && (mount.attr_set | mount.recursive_attr_set) & RDONLY != 0
+}
+
+fn is_new_tmpfs(mount: &MountPlan) -> bool {
+    matches!(&mount.source, MountSource::New { fs_type, .. } if fs_type.to_bytes() == b"tmpfs")
 }
 
 /// A path of the configuration as a C string.
@@ -117,6 +122,8 @@ struct Entry<'a> {
     cgroups: Option<&'a CgroupView>,
     /// No entry depends on the working directory.
     may_move: bool,
+    /// What the entry before has mounted an empty directory on.
+    empty: Option<&'a Path>,
 }
 
 impl<'a> Entry<'a> {
@@ -139,7 +146,8 @@ impl<'a> Entry<'a> {
         }
         // In most cases there is no link on the way, and a path of names alone is what it says.
         if path.components().skip(1).all(|part| matches!(part, Component::Normal(_))) {
-            let made = self.root.make_beside(path).map(Some);
+            let missing = self.empty.is_some_and(|empty| path.parent() == Some(empty));
+            let made = if missing { self.root.make_new_dir(path) } else { self.root.make_beside(path) }.map(Some);
             let there = made.map_or_else(|| self.root.resolve_directory(path, Links::Refuse), Ok);
             let there = match there {
                 Ok(None) => self.root.make_new_dir(path),

@@ -18,6 +18,7 @@ use crate::plan::ids::IdMapping;
 use crate::plan::mounts::{DeviceKind, DevicePlan, IdmapPlan, MountPlan, MountSource};
 
 mod attacks;
+mod covers;
 mod entries;
 
 const RDONLY: u64 = 1;

@@ -1,0 +1,168 @@
+//! Files in the root of procfs, by their names.
+//!
+//! What names there are is the kernel's to say, not an image's: once the working directory is known to be on procfs, each
+//! of these leads to the file itself, and one or two calls do what takes four with a descriptor. Whatever cannot be done
+//! so is left to the caller, who does it with one and tells what is wrong.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Component, Path};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::fchdir;
+
+use super::{Covers, NULL};
+use crate::fs::{Links, PROC_MAGIC, Root, expect_char_device_at, fs_magic};
+use crate::init::mount::filesystem::empty_tmpfs;
+use crate::plan::rootfs::RootfsPlan;
+use crate::sys::mount::{mount, set_read_only};
+
+/// What engines mask and make read-only. All of these are files or directories in every kernel that has them, none a link.
+const NAMES: [&CStr; 15] = [
+    c"acpi",
+    c"asound",
+    c"bus",
+    c"fs",
+    c"interrupts",
+    c"irq",
+    c"kcore",
+    c"keys",
+    c"latency_stats",
+    c"sched_debug",
+    c"scsi",
+    c"sys",
+    c"sysrq-trigger",
+    c"timer_list",
+    c"timer_stats",
+];
+
+/// The paths of both lists that are still to be done, each with its index.
+pub(super) struct Left<'p> {
+    pub read_only: Vec<(usize, &'p Path)>,
+    pub masked: Vec<(usize, &'p Path)>,
+}
+
+/// Does what can be done by name, read-only paths first. The working directory is another one afterwards.
+pub(super) fn apply<'p>(plan: &'p RootfsPlan, root: &Root, covers: &mut Covers) -> Left<'p> {
+    let numbered = |paths: &'p [std::path::PathBuf]| paths.iter().map(|path| path.as_path()).enumerate().collect();
+    let mut left = Left { read_only: numbered(&plan.readonly_paths), masked: numbered(&plan.masked_paths) };
+    let named = |&(_, path): &(usize, &Path)| name_of(path).is_some();
+    // Mounted by name, a peer of the host's would show what is mounted.
+    if root.holds_peers() || !left.read_only.iter().chain(&left.masked).any(named) || !enter(root) {
+        return left;
+    }
+    left.read_only.retain(|(_, path)| !name_of(path).is_some_and(make_read_only));
+    let mut masks = Masks { root, label: plan.mount_label.as_deref(), null: None, directory: None };
+    left.masked.retain(|(_, path)| !name_of(path).is_some_and(|name| masks.cover(name)));
+    covers.null = masks.null.map(|(null, _)| null);
+    if !left.masked.is_empty() {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        covers.directory = masks.directory.and_then(|name| openat(CWD, name, flags, Mode::empty()).ok());
+    }
+    left
+}
+
+/// The name of `path`, if it is `/proc/NAME` for one of [`NAMES`].
+fn name_of(path: &Path) -> Option<&'static CStr> {
+    let mut parts = path.strip_prefix("/proc").ok()?.components();
+    let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else { return None };
+    NAMES.into_iter().find(|known| known.to_bytes() == name.as_encoded_bytes())
+}
+
+/// Makes the container's /proc the working directory; false if that is no procfs.
+fn enter(root: &Root) -> bool {
+    let Ok(Some(proc)) = root.resolve_directory(Path::new("/proc"), Links::Refuse) else { return false };
+    let entered = fs_magic(proc.as_fd()).is_ok_and(|magic| magic == PROC_MAGIC) && fchdir(&proc).is_ok();
+    root.retire(proc);
+    entered
+}
+
+/// Whether it is read-only now, or there is no such file.
+fn make_read_only(name: &CStr) -> bool {
+    match mount(Some(name), name, None, libc::MS_BIND | libc::MS_REC, None) {
+        Ok(()) => {}
+        Err(errno) => return errno == Errno::ENOENT,
+    }
+    let done = set_read_only(name).is_ok();
+    if !done {
+        // The caller mounts it once more; where this does not go away, below that.
+        let _ = umount2(name, MntFlags::MNT_DETACH);
+    }
+    done
+}
+
+/// What names are covered with, made when first needed.
+struct Masks<'a> {
+    root: &'a Root,
+    label: Option<&'a str>,
+    /// The container's null device, and a path of procfs that leads to it.
+    null: Option<(OwnedFd, CString)>,
+    /// The name of a directory that the one empty tmpfs covers: the others get copies.
+    directory: Option<&'static CStr>,
+}
+
+impl Masks<'_> {
+    /// Whether the name is covered now, or there is no such file.
+    fn cover(&mut self, name: &'static CStr) -> bool {
+        if self.null.is_none() {
+            self.null = null_device(self.root);
+        }
+        let Some((_, null)) = &self.null else { return false };
+        match mount(Some(null), name, None, libc::MS_BIND, None) {
+            Ok(()) | Err(Errno::ENOENT) => true,
+            Err(Errno::ENOTDIR) => self.cover_directory(name),
+            Err(_) => false,
+        }
+    }
+
+    fn cover_directory(&mut self, name: &'static CStr) -> bool {
+        if let Some(covered) = self.directory {
+            return mount(Some(covered), name, None, libc::MS_BIND, None).is_ok();
+        }
+        let covered = empty_tmpfs(self.label).mount_at(name);
+        self.directory = covered.then_some(name);
+        covered
+    }
+}
+
+/// Looked at through the path that it is mounted by: what is checked is what is mounted (CVE-2025-31133), and that the path
+/// leads anywhere is certain, so that ENOENT can only mean the target.
+fn null_device(root: &Root) -> Option<(OwnedFd, CString)> {
+    let null = root.resolve(Path::new(NULL.path), Links::FollowParents).ok()?;
+    let path = CString::new(format!("self/fd/{}", null.as_raw_fd())).ok()?;
+    match expect_char_device_at(&path, NULL.device, NULL.path) {
+        Ok(()) => Some((null, path)),
+        Err(_) => {
+            root.retire(null);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_of_only_for_known_names_right_below_proc() {
+        for (path, name) in [("/proc/keys", c"keys"), ("/proc//sys/", c"sys"), ("/proc/./bus", c"bus")] {
+            assert_eq!(name_of(Path::new(path)), Some(name), "{path}");
+        }
+        for path in
+            ["/proc", "/proc/", "/proc/self", "/proc/net", "/proc/sys/kernel", "/proc/../keys", "proc/keys", "/keys"]
+        {
+            assert_eq!(name_of(Path::new(path)), None, "{path}");
+        }
+    }
+
+    /// Names that a kernel makes links of have to leave the list.
+    #[test]
+    fn names_are_no_links_of_this_kernel() {
+        for name in NAMES {
+            let path = Path::new("/proc").join(name.to_str().unwrap());
+            assert!(!path.is_symlink(), "{}", path.display());
+        }
+    }
+}

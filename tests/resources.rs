@@ -382,10 +382,12 @@ fn network_class_and_priority_are_set_where_v1_offers_them() {
         "$2" --root "$3" delete --force "$5"
         test ! -e "$1$6"
         # What is unmounted before the kernel has let go of the last cgroup stays a hierarchy of every process.
-        for _ in $(seq 100); do
+        for _ in $(seq 20); do
             umount "$1"
-            grep -q net_cls /proc/self/cgroup || exit 0
-            sleep 0.1
+            for _ in $(seq 10); do
+                grep -q net_cls /proc/self/cgroup || exit 0
+                sleep 0.1
+            done
             mount -t cgroup -o net_cls,net_prio none "$1"
         done
         exit 9"#;

@@ -5,7 +5,7 @@
 //! is done here: the standard streams are open, SIGPIPE ends nothing. Output is flushed by who writes it.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -25,8 +25,10 @@ impl Arguments {
     }
 }
 
+/// Not in tests, which have an entry of their own by the same name: the linker would take one of them.
+#[cfg(not(test))]
 #[unsafe(no_mangle)]
-extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
+extern "C" fn main(count: std::ffi::c_int, words: *const *const c_char) -> std::ffi::c_int {
     // SAFETY: from_raw_parts requires so many pointers at the address, for as long as the process lives: the C standard
     // promises that to `main` (5.1.2.2.1), and that none of them is null.
     let words = unsafe { std::slice::from_raw_parts(words, usize::try_from(count).unwrap_or_default()) };

@@ -25,10 +25,13 @@ struct Device {
     device: (u32, u32),
 }
 
-/// Performs both lists. After the createContainer hooks, which may still mount things.
-pub(crate) fn apply(plan: &RootfsPlan, root: &Root) -> Result<()> {
+/// Performs both lists. After the createContainer hooks, which may still mount things: `hooked` if there were any.
+pub(crate) fn apply(plan: &RootfsPlan, root: &Root, hooked: bool) -> Result<()> {
     let mut covers = Covers { null: None, directory: None };
-    let left = procfs::apply(plan, root, &mut covers);
+    let mut left = procfs::Left::all(plan);
+    if !hooked {
+        left.do_by_name(plan, root, &mut covers);
+    }
     for (index, path) in left.read_only {
         make_read_only(root, path).map_err(|error| {
             error.context(format!("make {} read-only", path.display())).at(format!("/linux/readonlyPaths/{index}"))

@@ -413,7 +413,7 @@ fn make_root(request: &InitRequest<'_>, plan: &RootfsPlan, given: Given<'_>) -> 
         root.make_dir_all(Path::new(OsStr::from_bytes(process.cwd.to_bytes())))
             .map_err(|error| error.at(pointer::join(&process.pointer, "cwd")))?;
     }
-    masks::apply(plan, &root)?;
+    masks::apply(plan, &root, !request.hooks.create_container.is_empty())?;
     unsealed.seal()?;
     rootfs::seal(plan, &root)?;
     timings::mark("masks");

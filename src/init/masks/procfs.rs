@@ -1,12 +1,15 @@
 //! Files in the root of procfs, by their names.
 //!
 //! What names there are is the kernel's to say, not an image's: once the working directory is known to be on procfs, each
-//! of these leads to the file itself, and one or two calls do what takes four with a descriptor. Whatever cannot be done
-//! so is left to the caller, who does it with one and tells what is wrong.
+//! of these leads to the file itself, and one or two calls do what takes four with a descriptor. That holds where nothing
+//! is mounted over them, so wherever somebody was asked to mount there, and whenever something cannot be done, it is left to
+//! the caller, who does it with descriptors and tells what is wrong. An image can still have a volume land on a name, by a
+//! link to /proc: then what the volume shows is covered, or is the volume's own.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Component, Path};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
@@ -16,7 +19,7 @@ use rustix::process::fchdir;
 use super::{Covers, NULL};
 use crate::fs::{Links, PROC_MAGIC, Root, expect_char_device_at, fs_magic};
 use crate::init::mount::filesystem::empty_tmpfs;
-use crate::plan::rootfs::RootfsPlan;
+use crate::plan::rootfs::{Pivot, RootfsPlan};
 use crate::sys::mount::{mount, set_read_only};
 
 /// What engines mask and make read-only. All of these are files or directories in every kernel that has them, none a link.
@@ -44,31 +47,48 @@ pub(super) struct Left<'p> {
     pub masked: Vec<(usize, &'p Path)>,
 }
 
-/// Does what can be done by name, read-only paths first. The working directory is another one afterwards.
-pub(super) fn apply<'p>(plan: &'p RootfsPlan, root: &Root, covers: &mut Covers) -> Left<'p> {
-    let numbered = |paths: &'p [std::path::PathBuf]| paths.iter().map(|path| path.as_path()).enumerate().collect();
-    let mut left = Left { read_only: numbered(&plan.readonly_paths), masked: numbered(&plan.masked_paths) };
-    let named = |&(_, path): &(usize, &Path)| name_of(path).is_some();
-    // Mounted by name, a peer of the host's would show what is mounted.
-    if root.holds_peers() || !left.read_only.iter().chain(&left.masked).any(named) || !enter(root) {
-        return left;
+impl<'p> Left<'p> {
+    /// Nothing is done yet.
+    pub fn all(plan: &'p RootfsPlan) -> Left<'p> {
+        let numbered = |paths: &'p [PathBuf]| paths.iter().map(PathBuf::as_path).enumerate().collect();
+        Left { read_only: numbered(&plan.readonly_paths), masked: numbered(&plan.masked_paths) }
     }
-    left.read_only.retain(|(_, path)| !name_of(path).is_some_and(make_read_only));
-    let mut masks = Masks { root, label: plan.mount_label.as_deref(), null: None, directory: None };
-    left.masked.retain(|(_, path)| !name_of(path).is_some_and(|name| masks.cover(name)));
-    covers.null = masks.null.map(|(null, _)| null);
-    if !left.masked.is_empty() {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        covers.directory = masks.directory.and_then(|name| openat(CWD, name, flags, Mode::empty()).ok());
+
+    /// Does what can be done by name, read-only paths first. The working directory is another one afterwards.
+    pub fn do_by_name(&mut self, plan: &RootfsPlan, root: &Root, covers: &mut Covers) {
+        let named = |&(_, path): &(usize, &Path)| name_of(path).is_some();
+        let any = self.read_only.iter().chain(&self.masked).any(named);
+        if !any || root.holds_peers() || !is_untouched(plan) || !enter(root) {
+            return;
+        }
+        self.read_only.retain(|(_, path)| !name_of(path).is_some_and(make_read_only));
+        let mut masks = Masks { root, label: plan.mount_label.as_deref(), null: None, directory: None };
+        self.masked.retain(|(_, path)| !name_of(path).is_some_and(|name| masks.cover(name)));
+        covers.null = masks.null.map(|(null, _)| null);
+        if !self.masked.is_empty() {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            covers.directory = masks.directory.and_then(|name| openat(CWD, name, flags, Mode::empty()).ok());
+        }
     }
-    left
 }
 
-/// The name of `path`, if it is `/proc/NAME` for one of [`NAMES`].
+/// The name of `path`, if it is just `/proc/NAME` for one of [`NAMES`].
 fn name_of(path: &Path) -> Option<&'static CStr> {
-    let mut parts = path.strip_prefix("/proc").ok()?.components();
-    let (Some(Component::Normal(name)), None) = (parts.next(), parts.next()) else { return None };
-    NAMES.into_iter().find(|known| known.to_bytes() == name.as_encoded_bytes())
+    let name = path.as_os_str().as_bytes().strip_prefix(b"/proc/")?;
+    NAMES.into_iter().find(|known| known.to_bytes() == name)
+}
+
+/// Whether no entry says that something is to be on procfs or in it, or that a link is to be mounted, and the mounts are the
+/// container's own: a joined mount namespace may have anything at the host's /proc.
+fn is_untouched(plan: &RootfsPlan) -> bool {
+    let proc = Path::new("/proc");
+    plan.pivot != Pivot::Chroot
+        && plan.mounts.iter().all(|mount| {
+            let path = mount.destination.as_path();
+            let outside = !path.starts_with(proc) && !path.components().any(|part| part == Component::ParentDir);
+            let shared = mount.propagation.iter().any(|flags| flags & libc::MS_SHARED != 0);
+            !mount.source_nofollow && (outside || path == proc && !shared)
+        })
 }
 
 /// Makes the container's /proc the working directory; false if that is no procfs.
@@ -97,7 +117,7 @@ fn make_read_only(name: &CStr) -> bool {
 struct Masks<'a> {
     root: &'a Root,
     label: Option<&'a str>,
-    /// The container's null device, and a path of procfs that leads to it.
+    /// The container's null device, and a path of the host that leads to it.
     null: Option<(OwnedFd, CString)>,
     /// The name of a directory that the one empty tmpfs covers: the others get copies.
     directory: Option<&'static CStr>,
@@ -128,10 +148,11 @@ impl Masks<'_> {
 }
 
 /// Looked at through the path that it is mounted by: what is checked is what is mounted (CVE-2025-31133), and that the path
-/// leads anywhere is certain, so that ENOENT can only mean the target.
+/// leads anywhere is certain, so that ENOENT can only mean the target. The path is the host's, whose root this still is: in
+/// the container's procfs a volume may lie over it.
 fn null_device(root: &Root) -> Option<(OwnedFd, CString)> {
     let null = root.resolve(Path::new(NULL.path), Links::FollowParents).ok()?;
-    let path = CString::new(format!("self/fd/{}", null.as_raw_fd())).ok()?;
+    let path = CString::new(format!("/proc/self/fd/{}", null.as_raw_fd())).ok()?;
     match expect_char_device_at(&path, NULL.device, NULL.path) {
         Ok(()) => Some((null, path)),
         Err(_) => {
@@ -147,8 +168,9 @@ mod tests {
 
     #[test]
     fn name_of_only_for_known_names_right_below_proc() {
-        for (path, name) in [("/proc/keys", c"keys"), ("/proc//sys/", c"sys"), ("/proc/./bus", c"bus")] {
-            assert_eq!(name_of(Path::new(path)), Some(name), "{path}");
+        assert_eq!(name_of(Path::new("/proc/keys")), Some(c"keys"));
+        for path in ["/proc/keys/", "/proc//keys", "/proc/./keys"] {
+            assert_eq!(name_of(Path::new(path)), None, "{path}");
         }
         for path in
             ["/proc", "/proc/", "/proc/self", "/proc/net", "/proc/sys/kernel", "/proc/../keys", "proc/keys", "/keys"]

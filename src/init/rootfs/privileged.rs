@@ -90,7 +90,7 @@ fn enter(plan: &RootfsPlan) -> Result<()> {
     let mut root = prepare(plan, &mut sources)?;
     let unsealed = mount::mount_all(plan, &mut root, &mut sources, Some(&cgroups))?;
     devices::make_all(plan, &root)?;
-    masks::apply(plan, &root)?;
+    masks::apply(plan, &root, false)?;
     unsealed.seal()?;
     seal(plan, &root)?;
     pivot::enter(root, plan.pivot)?;

@@ -221,7 +221,7 @@ fn user_namespace_gets_what_it_cannot_reach_or_mount() {
             let mut root = prepare(&plan, &mut sources).unwrap();
             let _unsealed = mount::mount_all(&plan, &mut root, &mut sources, Some(&cgroups)).unwrap();
             devices::make_all(&plan, &root).unwrap();
-            masks::apply(&plan, &root).unwrap();
+            masks::apply(&plan, &root, false).unwrap();
             seal(&plan, &root).unwrap();
             pivot::enter(root, plan.pivot).unwrap();
             let mounts = mounts();

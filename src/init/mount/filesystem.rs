@@ -57,22 +57,22 @@ impl NewFilesystem<'_> {
     /// False when that cannot be or is refused: then nothing has happened but for the working directory, and `create`
     /// says better what is wrong.
     pub fn mount_onto(&self, directory: BorrowedFd<'_>) -> bool {
-        rustix::process::fchdir(directory).is_ok() && self.mount_at(c".")
+        rustix::process::fchdir(directory).is_ok() && self.mount_at(c".").is_ok()
     }
 
-    /// Mounts it onto `path` by mount(2); false if it cannot be.
-    pub fn mount_at(&self, path: &CStr) -> bool {
+    /// Mounts it onto `path` by mount(2). `EINVAL` also for what that has no words for.
+    pub fn mount_at(&self, path: &CStr) -> std::result::Result<(), nix::errno::Errno> {
         let read_only = |flags: u64, flag: u64| flags & flag != 0;
         // A comma would end the parameter; mount(2) knows one flag for both kinds of read-only.
         if self.parameters.iter().any(|parameter| parameter.contains(','))
             || read_only(self.super_flags, libc::MS_RDONLY) != read_only(self.attributes, RDONLY)
         {
-            return false;
+            return Err(nix::errno::Errno::EINVAL);
         }
-        let Ok(data) = joined(&self.parameters) else { return false };
+        let Ok(data) = joined(&self.parameters) else { return Err(nix::errno::Errno::EINVAL) };
         let source = (!self.source.is_empty()).then_some(self.source);
         let flags = self.super_flags | to_legacy(self.attributes);
-        sys::mount::mount(source, path, Some(self.fs_type), flags, Some(&data)).is_ok()
+        sys::mount::mount(source, path, Some(self.fs_type), flags, Some(&data))
     }
 
     /// Mounts it onto `target` and gives its root. Where that is a directory in procfs or sysfs, which are the kernel's
@@ -82,7 +82,7 @@ impl NewFilesystem<'_> {
         if let Some(name) = name
             && rustix::process::fchdir(&target.fd).is_ok()
             && is_of_the_kernel(c"..")
-            && self.mount_at(c".")
+            && self.mount_at(c".").is_ok()
         {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             return openat(CWD, Path::new("..").join(name), flags, Mode::empty()).context(|| "open the new mount");

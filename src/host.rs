@@ -108,8 +108,8 @@ fn cgroup_layout() -> CgroupLayout {
     }
 }
 
-/// What is in the `bounding` set is known, and often that is all that has a name; prctl(2) tells of the next ones, and refuses
-/// what the kernel does not know. The same as /proc/sys/kernel/cap_last_cap without opening a file.
+/// What is in the `bounding` set is known, and often that is all; prctl(2) tells of the next ones, and refuses what the
+/// kernel does not know. The same as /proc/sys/kernel/cap_last_cap without opening a file.
 fn last_capability(bounding: u64) -> u8 {
     let known = |number: &u8| capability_is_in_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_ok();
     let highest = bounding.checked_ilog2().and_then(|number| u8::try_from(number).ok());

@@ -17,13 +17,9 @@ use crate::fs::{Links, Root, expect_char_device, is_directory};
 use crate::plan::rootfs::RootfsPlan;
 
 /// What covers files.
-const NULL: Device = Device { path: "/dev/null", device: (1, 3) };
-
-struct Device {
-    path: &'static str,
-    /// Major and minor number.
-    device: (u32, u32),
-}
+const NULL: &str = "/dev/null";
+/// Its major and minor number.
+const NULL_DEVICE: (u32, u32) = (1, 3);
 
 /// Performs both lists. After the createContainer hooks, which may still mount things: `hooked` if there were any.
 pub(crate) fn apply(plan: &RootfsPlan, root: &Root, hooked: bool) -> Result<()> {
@@ -122,7 +118,7 @@ fn mask(root: &Root, plan: &RootfsPlan, path: &Path, covers: &mut Covers) -> Res
 /// The container's null device. Whatever else an image has put there would be mounted where everybody can read
 /// or write it (CVE-2025-31133).
 fn null_device(root: &Root) -> Result<OwnedFd> {
-    let fd = root.resolve(Path::new(NULL.path), Links::FollowParents)?;
-    expect_char_device(fd.as_fd(), NULL.device, "/dev/null of the container")?;
+    let fd = root.resolve(Path::new(NULL), Links::FollowParents)?;
+    expect_char_device(fd.as_fd(), NULL_DEVICE, "/dev/null of the container")?;
     Ok(fd)
 }

@@ -13,13 +13,14 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, OFlags};
 use rustix::process::fchdir;
 
-use super::{Covers, NULL};
+use super::{Covers, NULL, NULL_DEVICE};
 use crate::fs::{Links, PROC_MAGIC, Root, expect_char_device_at, fs_magic};
 use crate::init::mount::filesystem::empty_tmpfs;
 use crate::plan::rootfs::{Pivot, RootfsPlan};
+use crate::sys::file::open_at;
 use crate::sys::mount::{mount, set_read_only};
 
 /// What a name is for.
@@ -74,8 +75,8 @@ impl<'p> Left<'p> {
         self.masked.retain(|(_, path)| !name_of(path).is_some_and(|(name, kind)| masks.cover(name, kind)));
         covers.null = masks.null.map(|(null, _)| null);
         if !self.masked.is_empty() {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            covers.directory = masks.directory.and_then(|name| openat(CWD, name, flags, Mode::empty()).ok());
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            covers.directory = masks.directory.and_then(|name| open_at(CWD, name, flags).ok());
         }
     }
 }
@@ -163,9 +164,9 @@ impl Masks<'_> {
 /// leads anywhere is certain, so that ENOENT can only mean the target. The path is the host's, whose root this still is: in
 /// the container's procfs a volume may lie over it.
 fn null_device(root: &Root) -> Option<(OwnedFd, CString)> {
-    let null = root.resolve(Path::new(NULL.path), Links::FollowParents).ok()?;
+    let null = root.resolve(Path::new(NULL), Links::FollowParents).ok()?;
     let path = CString::new(format!("/proc/self/fd/{}", null.as_raw_fd())).ok()?;
-    match expect_char_device_at(&path, NULL.device, NULL.path) {
+    match expect_char_device_at(&path, NULL_DEVICE, NULL) {
         Ok(()) => Some((null, path)),
         Err(_) => {
             root.retire(null);
@@ -181,12 +182,8 @@ mod tests {
     #[test]
     fn name_of_only_for_known_names_right_below_proc() {
         assert_eq!(name_of(Path::new("/proc/keys")), Some((c"keys", Kind::File)));
-        for path in ["/proc/keys/", "/proc//keys", "/proc/./keys"] {
-            assert_eq!(name_of(Path::new(path)), None, "{path}");
-        }
-        for path in
-            ["/proc", "/proc/", "/proc/self", "/proc/net", "/proc/sys/kernel", "/proc/../keys", "proc/keys", "/keys"]
-        {
+        let spelt = ["/proc/keys/", "/proc//keys", "/proc/./keys", "/proc/../keys", "proc/keys", "/keys"];
+        for path in ["/proc", "/proc/", "/proc/self", "/proc/net", "/proc/sys/kernel"].into_iter().chain(spelt) {
             assert_eq!(name_of(Path::new(path)), None, "{path}");
         }
     }
